@@ -1,0 +1,73 @@
+# Everything a person or CI does here. `make` lists it; the first target that needs tools sets them up in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-sqlite test-postgres check fix dev bench sim lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Runs when the lock or pyproject.toml is newer than the last set-up, or the interpreter is gone; else no network is used.
+$(READY): requirements.lock pyproject.toml $(if $(realpath $(BIN)/python),,again)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12"; exit 1; }
+	@$(BIN)/python -c 'import pip' 2>/dev/null || { \
+	  echo "Making .venv with $$($(PYTHON) -V) …"; $(PYTHON) -m venv --clear .venv; }
+	@echo "Installing the exact versions of requirements.lock into .venv …"
+	@$(PIP) install --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+again: # never up to date
+
+demo: $(READY) ## Run the main job on an embedded store: 200 cities × 30 days of almanac
+	@$(BIN)/python -m apps.panchangam demo
+
+test: $(READY) ## Run all tests, on SQLite and on a real PostgreSQL
+	$(PYTEST)
+
+test-sqlite: $(READY) ## Run the tests that need no PostgreSQL
+	$(PYTEST) --store sqlite
+
+test-postgres: $(READY) ## Run the tests that need PostgreSQL
+	$(PYTEST) --store postgres
+
+check: $(READY) ## Decide whether the tree is fit: rules, format, types, floors, shape
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/codespell
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --cache-dir .cache/imports
+	$(PYTEST) --quiet tests/test_shape.py
+
+fix: $(READY) ## Format, and mend what Ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+dev: $(READY) ## Run a worker on the demo's store and keep it running
+	$(BIN)/rota up
+
+bench: $(READY) ## Measure the engine beside its peers and print one table
+	$(BIN)/python -m benchmarks
+
+sim: $(READY) ## Run the simulation; SEED=4711 repeats one world, WORLDS=1000 lives more of them
+	PYTHONHASHSEED=0 $(PYTEST) tests/sim $(if $(SEED),--seed $(SEED) -k every_world) $(if $(WORLDS),--worlds $(WORLDS))
+
+# Resolves anew in an environment of its own, so that nothing installed by hand slips in.
+lock: ## Make requirements.lock again from pyproject.toml
+	$(PYTHON) -m venv --clear build/lock
+	build/lock/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	build/lock/bin/python -m pip install --quiet --editable ".[postgres,redis,web,fast]" --group dev --group panchangam
+	@echo "# Exact versions of everything that \`make\` installs. Made by \`make lock\`; do not edit." > build/lock.txt
+	@build/lock/bin/python -m pip freeze --exclude-editable --exclude pip >> build/lock.txt
+	@mv build/lock.txt requirements.lock
+	rm -rf build/lock
+
+clean: ## Remove .venv, caches and build results (stores in .rota stay)
+	rm -rf .venv .cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Complete systems built on rota's public names only."""

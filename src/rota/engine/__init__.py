@@ -1,0 +1,1 @@
+"""The loop: admit, attempt, settle; and what drives it, tick and worker."""

@@ -1,0 +1,54 @@
+"""Places, and the attempts that fill them.
+
+Always true: a claim takes half of a lane's places at most, so that one half runs while the next is claimed.
+
+Not here: claiming and ending (pump.py).
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from rota.define.job import JobSpec
+from rota.engine.admit import asks
+from rota.turn.records import Claim
+
+if TYPE_CHECKING:
+    from asyncio import Task, TimerHandle
+
+BATCH: Final = 1000  # the most turns of one claim (G-25)
+
+
+class Lane:
+    """Some jobs and the places they may fill together: a queue of a worker, or one job of a tick."""
+
+    def __init__(self, specs: Iterable[JobSpec], places: int) -> None:
+        self.specs = {spec.name: spec for spec in specs}
+        self.asks = asks(self.specs.values())
+        self.places = places
+        self.used = 0
+        self.share = min(BATCH, (places + 1) // 2)
+        self.left: int | None = None  # how many more may be claimed at all; None: as many as come
+        self.more = False  # the last claim got all it asked for: there is probably more
+
+    @property
+    def free(self) -> int:
+        """Places that a claim may fill now: half of them at most, so that one half runs while the next is claimed."""
+        free = min(self.places - self.used, self.share)
+        return free if self.left is None else min(free, self.left)
+
+
+class Running:
+    """An attempt on its way: its claim, its task, and why it was cancelled if it was."""
+
+    __slots__ = ("begun", "claim", "lane", "spec", "started_at", "started_s", "task", "timer", "why")
+
+    def __init__(self, claim: Claim, spec: JobSpec, lane: Lane, started_s: float) -> None:
+        self.claim = claim
+        self.spec = spec
+        self.lane = lane
+        self.started_s = started_s
+        self.started_at: int | None = None
+        self.begun = False
+        self.task: Task[None] | None = None
+        self.timer: TimerHandle | None = None
+        self.why: Exception | None = None

@@ -1,0 +1,336 @@
+"""The heart: one transaction after the other, each ending what has ended and claiming what is due.
+
+While a transaction is on its way, more attempts end; they go out with the next. So batches grow with the
+load by themselves and nothing waits for a timer. Tick and worker drive the same pump.
+
+Always true: no more is claimed than there are free places; every attempt that was begun is settled, or its
+lease was lost and nothing is written; a handler starts within a second of a transaction that saw no stop,
+or asks again first (G-17).
+
+Not here: when to pump (worker.py, tick.py), what an end means (settle.py).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from rota.define.job import JobSpec
+from rota.define.outcome import PauseJob
+from rota.define.roster import Member
+from rota.define.run import Run
+from rota.define.units import duration_text
+from rota.engine import attempt
+from rota.engine.admit import Admission
+from rota.engine.lane import Lane, Running
+from rota.engine.port import Port
+from rota.engine.settle import Cancelled, Ended, Lost, Released, TimedOut, end_of
+from rota.engine.tell import tell_end, tell_start
+from rota.errors import StoreUnavailable
+from rota.store import pauses, reconcile, turns
+from rota.store.port import Op, query
+from rota.store.store import Store
+from rota.store.turns import Claimed, Held, Settled
+from rota.turn.records import Claim, Ending, Judged
+
+FRESH_S: Final = 1.0  # a handler starts this long after its claim began at most, else it asks again (G-17: two seconds)
+MOVED: Final = 2  # bit of `on_end`: the member's zone or data changed while the turn ran
+STUBBORN_S: Final = 5.0  # a coroutine that swallows its cancellation is given up after this: its place is stuck
+SHORT_MS: Final = 5_000  # time limits up to this have a timer each; longer ones are looked at together: cheaper
+SWEEP_S: Final = 1.0  # how often the longer ones are looked at: a two-minute limit may be a second late
+
+
+class Pump:
+    """Claims, runs and settles for one incarnation."""
+
+    def __init__(self, store: Store, incarnation: str, admission: Admission, *, most: int) -> None:
+        self.store = store
+        self.incarnation = incarnation
+        self.admission = admission
+        self.running: dict[int, Running] = {}
+        self.ends: list[Ending] = []
+        self.stirred = asyncio.Event()
+        self.claiming = True
+        self.fenced = 0
+        self.completed: set[tuple[int, int]] = set()  # attempts settled inside their caller's transaction
+        self._places = attempt.Places(store.clock, most)
+        self._port = Port(self)
+        self._store_id = ""
+        self.lanes: list[Lane] = []
+        self._fused = store.db.dialect == "postgres"
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._unknown = False  # a claim's answer was lost: the store may hold turns for us that we do not know of
+        self._repeated = False  # a settle's answer was lost: what it refuses now it may have accepted then
+        self.ended: Callable[[Ending, bool], None] = lambda _end, _accepted: None
+
+    async def learn(self) -> None:
+        """Ask the store who it is: idempotency keys carry its name."""
+        rows = await self.store.read(lambda: query("meta", name="store"))
+        self._store_id = rows[0][0] if rows else ""
+
+    # -- one transaction ---------------------------------------------------------------------------
+
+    async def turn_over(self, lane: Lane | None, cutoff_at: int = turns.NEVER_MS) -> Claimed | None:
+        """Settle what has ended and claim for a lane, in one transaction; None when nothing was claimed for."""
+        if self._unknown:
+            await self._adopt()
+        ends, self.ends = self.ends, []
+        free = lane.free if lane is not None and self.claiming else 0
+        if not ends and not free:
+            return None
+        began_s = self.store.clock.monotonic()
+        try:
+            settled, claimed = await self.store.write(
+                lambda: self._settle_and_claim(ends, lane, free, cutoff_at), gate="shared" if free else None
+            )
+        except StoreUnavailable:
+            self.ends = ends + self.ends
+            self._unknown = self._repeated = True
+            raise
+        except Exception:
+            if len(ends) <= 1 and not free:
+                raise
+            self.ends = ends + self.ends
+            await self._settle_one_by_one()
+            return None
+        await self._after_settle(ends, settled)
+        if claimed is not None and lane is not None:
+            lane.more = len(claimed.run) + claimed.put_back >= free
+            for claim in claimed.run:
+                self.start(claim, lane, began_s)
+        return claimed
+
+    def _settle_and_claim(
+        self, ends: Sequence[Ending], lane: Lane | None, free: int, cutoff_at: int
+    ) -> Op[tuple[Settled, Claimed | None]]:
+        settled = Settled(set(), {})
+        if ends:
+            settled = yield from turns.settle(ends, self.incarnation, fused=self._fused)
+        if not free or lane is None:
+            return settled, None
+        claimed = yield from turns.claim(
+            lane.asks, free, self.incarnation, self._judge, fused=self._fused, cutoff_at=cutoff_at
+        )
+        return settled, claimed
+
+    def _judge(self, claims: list[Claim]) -> Op[Judged]:
+        return self.admission.judge(claims)
+
+    async def _after_settle(self, ends: Sequence[Ending], settled: Settled) -> None:
+        if self._repeated and len(settled.accepted) < len(ends):
+            await self._ask_what_happened(ends, settled)
+        self._repeated = False
+        for end in ends:
+            fence = (end.claim.id, end.claim.attempt)
+            accepted = settled.took(end) or fence in self.completed
+            self.completed.discard(fence)
+            if not accepted:
+                self.fenced += 1
+            tell_end(self.store, end, accepted=accepted)
+            self.ended(end, accepted)
+        if settled.tend:
+            moved = [turn for turn, bits in settled.tend.items() if bits & MOVED]
+            await self.store.write(lambda: reconcile.tend(self.store.catalog, moved))
+
+    async def _ask_what_happened(self, ends: Sequence[Ending], settled: Settled) -> None:
+        """After a lost answer: what the store has of ours already is accepted, what it holds for us is taken up."""
+        missing = [end for end in ends if end.claim.id not in settled.accepted]
+        done = await self.store.read(lambda: turns.already_settled(missing))
+        settled.accepted.update(done)
+
+    async def _adopt(self) -> None:
+        """Take up what a claim gave us whose answer was lost."""
+        began_s = self.store.clock.monotonic()
+        held, claims = await self.store.read(self._held_unknown)
+        for claim in claims:
+            lane = next((lane for lane in self.lanes if claim.job in lane.specs), None)
+            if lane is None:
+                continue
+            if held.stopped:
+                came, facts = Released("not started: a stop"), Ended(self.incarnation, None, 0, 0.0)
+                self.ends.append(end_of(self.admission.catalog, lane.specs[claim.job], claim, came, facts))
+            else:
+                self.start(claim, lane, began_s)
+        self._unknown = False
+
+    def _held_unknown(self) -> Op[tuple[Held, list[Claim]]]:
+        """What the store says we hold and we do not know of, and whether everything is stopped, at one moment."""
+        held = yield from turns.held(self.incarnation)
+        ending = {end.claim.id for end in self.ends}
+        unknown = [turn for turn in held.attempts if turn not in self.running and turn not in ending]
+        return held, (yield from turns.by_id(unknown))
+
+    async def _settle_one_by_one(self) -> None:
+        """Something in a batch cannot be stored: find it, and end that run as dead with the reason."""
+        ends, self.ends = self.ends, []
+        for end in ends:
+            try:
+                settled = await self.store.write(lambda end=end: turns.settle([end], self.incarnation))  # type: ignore[misc]
+            except StoreUnavailable:
+                self.ends.append(end)
+                continue
+            except Exception as error:  # noqa: BLE001 -- the one place: the run must end whatever it came to
+                running = Ended(self.incarnation, end.started_at, end.busy_ms, 0.0)
+                spec = self.admission.catalog.jobs[end.claim.job]
+                plain = end_of(
+                    self.admission.catalog,
+                    spec,
+                    end.claim,
+                    Lost(f"its end could not be stored ({type(error).__name__})"),
+                    running,
+                )
+                settled = await self.store.write(lambda plain=plain: turns.settle([plain], self.incarnation))  # type: ignore[misc]
+            await self._after_settle([end], settled)
+
+    # -- starting and ending -----------------------------------------------------------------------
+
+    def start(self, claim: Claim, lane: Lane, began_s: float) -> None:
+        """Begin an attempt."""
+        spec = lane.specs[claim.job]
+        one = Running(claim, spec, lane, began_s)
+        self.running[claim.id] = one
+        lane.used += 1
+        if lane.left is not None:
+            lane.left -= 1
+        loop = asyncio.get_running_loop()
+        one.task = loop.create_task(self._attempt(one))
+        if spec.timeout_ms <= SHORT_MS:
+            one.timer = loop.call_later(spec.timeout_ms / 1000, self._time_is_over, one)
+        elif self._sweeper is None:
+            self._sweeper = loop.call_later(SWEEP_S, self._sweep)
+
+    def _time_is_over(self, one: Running) -> None:
+        self.stop(one.claim.id, TimedOut(f"timed out after {duration_text(one.spec.timeout_ms)}"))
+
+    def _sweep(self) -> None:
+        """Stop what is past its time limit."""
+        now_s = self.store.clock.monotonic()
+        for one in list(self.running.values()):
+            if one.why is None and now_s - one.started_s >= one.spec.timeout_ms / 1000:
+                self._time_is_over(one)
+        again = asyncio.get_running_loop().call_later
+        self._sweeper = again(SWEEP_S, self._sweep) if self.running else None
+
+    async def _attempt(self, one: Running) -> None:
+        clock = self.store.clock
+        one.begun = True
+        try:
+            now_s = clock.monotonic()
+            if now_s - one.started_s > FRESH_S and not await self._confirmed(one):
+                one.why = Released("not started: a stop, or the lease was lost meanwhile")
+                raise asyncio.CancelledError  # noqa: TRY301 -- the same way out as any attempt that is called off
+            one.started_s, one.started_at = now_s, one.claim.claimed_at + int((now_s - one.started_s) * 1000)
+            if self.store.events.heard:
+                tell_start(self.store, one.claim)
+            came = await attempt.run(one.spec, one.claim, self._make_run, self._places)
+            if isinstance(came, PauseJob):
+                await self.pause_job(one.spec, came.reason)  # before its end is written, or it would be claimed again
+        except asyncio.CancelledError:
+            came = one.why or RuntimeError("the handler was cancelled by something other than rota")
+        finally:
+            one.lane.used -= 1
+            self.stirred.set()
+        self.finish(one, came if one.why is None else one.why)
+
+    async def _confirmed(self, one: Running) -> bool:
+        """Frozen between claim and start: ask the store whether the lease is still ours and nothing is stopped."""
+        asked_s = self.store.clock.monotonic()
+        try:
+            held = await self.store.read(lambda: turns.held(self.incarnation))
+        except StoreUnavailable:
+            return False
+        claim = one.claim
+        fresh = self.store.clock.monotonic() - asked_s <= FRESH_S
+        return fresh and not held.stopped and held.attempts.get(claim.id) == claim.attempt
+
+    def _make_run(self, spec: JobSpec, claim: Claim, member: Member | None) -> Run:  # noqa: ARG002 -- the form of MakeRun
+        return Run(
+            claim.id,
+            claim.run,
+            claim.attempt,
+            claim.tries,
+            claim.job,
+            claim.roster,
+            claim.member,
+            None if claim.manual else claim.slot_at,
+            claim.due_at or claim.claimed_at,
+            claim.claimed_at + spec.timeout_ms,
+            self._store_id,
+            self._port,
+        )
+
+    def finish(self, one: Running, came: object) -> None:
+        """An attempt has come to something: note its end and stir the loop."""
+        claim = one.claim
+        if self.running.get(claim.id) is not one:
+            return  # ended already: a stuck handler has come back, and the turn may be running anew
+        del self.running[claim.id]
+        if one.timer is not None:
+            one.timer.cancel()
+        if isinstance(came, Fenced):
+            self.fenced += 1
+            self.stirred.set()
+            return
+        busy_ms = int((self.store.clock.monotonic() - one.started_s) * 1000)
+        facts = Ended(
+            self.incarnation,
+            one.started_at,
+            busy_ms,
+            self.store.clock.dice() if isinstance(came, BaseException) else 0.0,
+        )
+        self.ends.append(end_of(self.admission.catalog, one.spec, claim, came, facts))
+        self.stirred.set()
+
+    def stop(self, turn: int, why: Exception) -> None:
+        """Cancel an attempt: time over, a person's wish, a drain, a fence."""
+        one = self.running.get(turn)
+        if one is None or one.task is None:
+            return
+        if not one.begun:
+            # A task that is cancelled before its first step never runs: nobody else would free its place and end it.
+            one.task.cancel()
+            one.lane.used -= 1
+            self.finish(one, why)
+            return
+        if not one.spec.is_async or one.why is not None:
+            # A thread cannot be cancelled, and some coroutines will not be: the run ends here, its place is stuck.
+            one.why = one.why or why
+            self.finish(one, one.why)
+            return
+        one.why = why
+        one.task.cancel()
+        one.timer = asyncio.get_running_loop().call_later(STUBBORN_S, self.stop, turn, why)
+
+    def release_all(self, why: str) -> None:
+        """Give everything back."""
+        for turn in list(self.running):
+            self.stop(turn, Released(why))
+
+    def compare(self, asked_s: float, held: Held) -> None:
+        """What the store says we hold against what we run: wishes to cancel, and leases that were lost."""
+        for turn, one in list(self.running.items()):
+            if one.started_s >= asked_s:
+                continue
+            if held.attempts.get(turn) != one.claim.attempt:
+                self.stop(turn, Fenced("its lease was given to another"))
+            elif turn in held.cancelled:
+                self.stop(turn, Cancelled("cancelled by a person"))
+
+    async def pause_job(self, spec: JobSpec, reason: str) -> None:
+        """A handler found the job itself at fault: pause it for everyone, and say so once."""
+        now_ms = self.store.clock.now_ms()
+        try:
+            first = await self.store.write(lambda: pauses.pause_job(spec.name, reason), gate="exclusive")
+        except StoreUnavailable:
+            return  # the next attempt says it again
+        if first:
+            self.store.events.tell("job.paused", now_ms, job=spec.name, by="rota", reason=reason)
+
+    def close(self) -> None:
+        """End the pools."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._places.close()
+
+
+class Fenced(Exception):
+    """The lease is another's now: whatever the handler returns is dropped."""

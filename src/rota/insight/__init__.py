@@ -1,0 +1,1 @@
+"""What the store has to say: status, why, freshness, lists. Reads only."""

@@ -1,0 +1,366 @@
+"""PostgreSQL as a `Database`: a small pool of connections, short transactions, no session state.
+
+Claims begin their transaction together with the shared gate in one round trip; pauses and stops take the
+gate alone and so wait for the claims before them. A connection on which anything was cancelled, timed out
+or broke is closed and never used again.
+
+Always true: a lost answer is an unknown, reported as `StoreUnavailable` and never repeated here; only
+deadlocks and serialization failures, which the server has undone, are run again, a bounded number of times.
+
+Not here: what the statements mean, how an outage is waited out (engine/worker.py).
+"""
+
+import asyncio
+import contextlib
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import asyncpg
+
+from rota.clock import Clock
+from rota.errors import StoreError, StoreUnavailable
+from rota.store import chores, schema
+from rota.store.port import Gate, Op, Row
+from rota.store.sql import Call, Dialect, Dictionary
+
+T = TypeVar("T")
+
+OLDEST = 140_000  # PostgreSQL 14
+POOL = 8  # connections for everything but the claiming loop: callers queue beyond it
+CALL_S = 30.0  # one operation, in seconds: far above the slowest bulk join of 5,000 members
+BESIDE_S = 5.0  # an operation of the lease's thread: a third of a plain lease, so that a dead line costs one beat
+AGAIN = 5  # deadlocks and serialization failures are rare; five in a row are a fault
+NOTIFY_S = 0.1  # NOTIFY takes a lock on commit that is global to the server: at most ten a second
+DAY_MS = 86_400_000
+PARTITIONS_AHEAD = 7  # days of journal prepared in advance
+
+_SETTINGS = {
+    "application_name": "rota",
+    "jit": "off",
+    "statement_timeout": str(int(CALL_S * 1000)),
+    "lock_timeout": "10000",
+    "idle_in_transaction_session_timeout": "60000",
+    "tcp_user_timeout": "15000",
+    "tcp_keepalives_idle": "10",
+}
+_CUT = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+_UNDONE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+
+
+class Postgres:
+    """A PostgreSQL database as a `Database`; rota's tables live in `schema_name`."""
+
+    dialect: Final[Dialect] = "postgres"
+
+    def __init__(self, url: str, *, clock: Clock, schema_name: str = "rota") -> None:
+        self._url = url
+        self.name = f"postgres {url.rsplit('@', 1)[-1]}"
+        self._clock = clock
+        self._schema = schema_name
+        self.dictionary = Dictionary("postgres", schema_name, clock_held=clock.held)
+        self._gate_key = zlib.crc32(f"rota gate {schema_name}".encode())
+        self._channel = f"rota_{zlib.crc32(schema_name.encode()):08x}"
+        self._pool = _Pool(self._connect)
+        self._heard: Callable[[], None] | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._notified_at = -NOTIFY_S
+        self._notify_later: asyncio.Task[None] | None = None
+        self._beside: _Beside | None = None
+
+    async def _connect(self) -> "asyncpg.Connection[Any]":
+        settings = dict(_SETTINGS)
+        try:
+            return await asyncpg.connect(self._url, timeout=10, server_settings=settings)
+        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+            message = f"the store {self.name} refuses us ({error}): check user, password and database name"
+            raise StoreError(message) from error
+        except (ValueError, asyncpg.ClientConfigurationError) as error:
+            message = f"the database URL cannot be read ({error}): expected postgresql://user:password@host:port/name"
+            raise StoreError(message) from error
+        except _AWAY as error:
+            message = f"the store {self.name} cannot be reached ({_said(error)}): is PostgreSQL running there?"
+            raise StoreUnavailable(message) from error
+
+    async def open(self) -> bool:
+        """Connect, check the server's version and the schema; True if the schema was made now."""
+        async with self._pool.connection() as connection:
+            if connection.get_server_version().major * 10_000 < OLDEST:
+                found = connection.get_server_version().major
+                message = f"the store {self.name} is PostgreSQL {found}, rota needs 14 or later"
+                raise StoreError(message)
+        version = await self.read(lambda: schema.current(self.dictionary))
+        if version == 0:
+            store_id = self._clock.token()
+            await self.write(lambda: schema.migrate(self.dictionary, store_id))
+        else:
+            schema.check(version, self.name)
+        await self.partition()
+        return version == 0
+
+    async def partition(self) -> None:
+        """Make the journal's partitions for today and the days ahead; those that exist are left alone."""
+        await self.write(self._partition)
+
+    @contextlib.asynccontextmanager
+    async def borrowed(self) -> AsyncIterator[Any]:
+        """A connection of the pool in a transaction."""
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                yield connection
+        except _AWAY as error:
+            message = f"the store {self.name} is away ({error or type(error).__name__}); the outcome is not known"
+            raise StoreUnavailable(message) from error
+
+    async def keep_up(self, journal_ms: int) -> None:
+        """Make the journal's next days, drop those that are wholly older than it is kept."""
+        await self.partition()
+        for name in await self.read(lambda: chores.old_partitions(self.dictionary, self._schema, journal_ms)):
+            with contextlib.suppress(StoreUnavailable):  # somebody reads it: it goes the next time
+                await self.write(partial(chores.drop_partition, self.dictionary, name))
+
+    def _partition(self) -> Op[None]:
+        yield Call("schema_lock", {})
+        rows = yield Call("now", {})
+        today = rows[0][0] // DAY_MS
+        journal = self.dictionary.table("journal")
+        rest = self.dictionary.table("journal_rest")
+        yield Call("sql", {"text": f"CREATE TABLE IF NOT EXISTS {rest} PARTITION OF {journal} DEFAULT"})
+        present = {row[0] for row in (yield Call("partitions", {"schema": self._schema}))}
+        for day in range(today, today + PARTITIONS_AHEAD + 1):
+            if f"journal_{day}" in present:
+                continue
+            bounds = f"FROM ({day * DAY_MS}) TO ({(day + 1) * DAY_MS})"
+            table = self.dictionary.table(f"journal_{day}")
+            yield Call(
+                "sql", {"text": f"CREATE TABLE IF NOT EXISTS {table} PARTITION OF {journal} FOR VALUES {bounds}"}
+            )
+
+    async def read(self, make: Callable[[], Op[T]]) -> T:
+        """Run an operation outside a transaction when it is one statement, else in a snapshot."""
+        return await self._guarded(lambda connection: self._plain(connection, make))
+
+    async def write(self, make: Callable[[], Op[T]], *, gate: Gate = None) -> T:
+        """Run an operation in one transaction, behind the gate that was asked for."""
+        begin = self._begin(gate)
+        return await self._guarded(lambda connection: self._transact(connection, make, begin))
+
+    def _begin(self, gate: Gate) -> str:
+        if gate is None:
+            return "BEGIN"
+        lock = "pg_advisory_xact_lock_shared" if gate == "shared" else "pg_advisory_xact_lock"
+        return f"BEGIN; SELECT {lock}({self._gate_key})"
+
+    async def _guarded(self, run: Callable[[Any], Awaitable[T]]) -> T:
+        for attempt in range(AGAIN):
+            try:
+                async with self._pool.connection() as connection, asyncio.timeout(CALL_S):
+                    return await run(connection)
+            except _UNDONE:
+                if attempt == AGAIN - 1:
+                    raise
+                await self._clock.sleep(0.01 * 2**attempt * (1 + self._clock.dice()))
+            except _AWAY as error:
+                message = f"the store {self.name} is away ({_said(error)}); what was asked may or may not have happened"
+                raise StoreUnavailable(message) from error
+        message = f"the store {self.name} could not finish an operation in {AGAIN} attempts"
+        raise StoreUnavailable(message)
+
+    async def _transact(self, connection: Any, make: Callable[[], Op[T]], begin: str) -> T:
+        await connection.execute(begin)
+        try:
+            answer = await self._drive(connection, make())
+        except Exception:
+            if not connection.is_closed():
+                await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
+        return answer
+
+    async def _plain(self, connection: Any, make: Callable[[], Op[T]]) -> T:
+        return await self._drive(connection, make())
+
+    async def _drive(self, connection: Any, op: Op[T]) -> T:
+        try:
+            call = next(op)
+            while True:
+                call = op.send(await self._execute(connection, call))
+        except StopIteration as stop:
+            answer: T = stop.value
+            return answer
+        finally:
+            op.close()
+
+    async def _execute(self, connection: Any, call: Call) -> Sequence[Row]:
+        if call.name == "sql":
+            await connection.execute(call.values["text"])
+            return []
+        compiled = self.dictionary[call.name]
+        now = self._clock.now_ms() if "now" in compiled.values else None
+        scalars = compiled.scalars(call.values, now)
+        if compiled.columns is None:
+            arguments = scalars
+        elif not call.rows:
+            return []
+        else:
+            arguments = (*zip(*call.rows, strict=True), *scalars)
+        rows: Sequence[Row] = await connection.fetch(compiled.text, *arguments)
+        return rows
+
+    def write_from_thread(self, make: Callable[[], Op[T]], *, single: bool = False) -> T:
+        """Run an operation on a connection and an event loop of the calling thread's own."""
+        if self._beside is None:
+            self._beside = _Beside(self._connect)
+        run = self._plain if single else partial(self._transact, begin="BEGIN")
+        return self._beside.run(lambda connection: run(connection, make))
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Keep a connection that listens; without one (a pooler in between) polling does the work."""
+        self._heard = heard
+        if self._listener is None and not self._clock.held:
+            self._listener = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while True:
+            with contextlib.suppress(StoreError, *_AWAY, asyncpg.PostgresError):
+                await self._listen_once()
+            await self._clock.sleep(1 + self._clock.dice())
+
+    async def _listen_once(self) -> None:
+        gone = asyncio.Event()
+        connection = await self._connect()
+        try:
+            connection.add_termination_listener(lambda _: gone.set())
+            await connection.add_listener(self._channel, lambda *_: self._heard and self._heard())
+            await gone.wait()
+        finally:
+            connection.terminate()
+
+    async def notify(self) -> None:
+        """One NOTIFY, after the commit that matters, at most every `NOTIFY_S`."""
+        if self._clock.held or self._notify_later is not None:
+            return
+        self._notify_later = asyncio.get_running_loop().create_task(self._notify())
+
+    async def _notify(self) -> None:
+        wait = self._notified_at + NOTIFY_S - self._clock.monotonic()
+        if wait > 0:
+            await self._clock.sleep(wait)
+        self._notified_at = self._clock.monotonic()
+        self._notify_later = None
+        with contextlib.suppress(StoreError, *_AWAY):
+            async with self._pool.connection() as connection:
+                await connection.fetch("SELECT pg_notify($1, '')", self._channel)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for task in (self._listener, self._notify_later):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._listener = self._notify_later = None
+        if self._beside is not None:
+            await asyncio.to_thread(self._beside.close)
+            self._beside = None
+        await self._pool.close()
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+class _Pool:
+    """Idle connections, newest first; at most `POOL` in use."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
+        self._connect = connect
+        self._idle: list[Any] = []
+        self._places = asyncio.Semaphore(POOL)
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection, given back only if nothing went wrong on it."""
+        async with self._places:
+            connection = self._last_idle() or await self._connect()
+            try:
+                yield connection
+            except (asyncio.CancelledError, *_CUT):
+                connection.terminate()  # its protocol state is unknown
+                raise
+            except BaseException:
+                self._give_back(connection)
+                raise
+            self._give_back(connection)
+
+    def _last_idle(self) -> Any | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return None
+
+    def _give_back(self, connection: Any) -> None:
+        if connection.is_closed() or connection.is_in_transaction():
+            connection.terminate()
+        else:
+            self._idle.append(connection)
+
+    async def close(self) -> None:
+        """Close what is idle; what is in use closes itself when it comes back."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            with contextlib.suppress(*_AWAY):
+                await connection.close(timeout=2)
+
+
+class _Beside:
+    """A connection with an event loop of its own, for a thread that must not depend on the handlers' loop."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
+        self._connect = connect
+        self._loop = asyncio.new_event_loop()
+        self._connection: Any = None
+
+    def run(self, use: Callable[[Any], Awaitable[T]]) -> T:
+        """Run one operation, connecting anew after any failure."""
+        return self._loop.run_until_complete(self._run(use))
+
+    async def _run(self, use: Callable[[Any], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(BESIDE_S):
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await self._connect()
+                return await use(self._connection)
+        except _AWAY as error:
+            self._drop()
+            raise StoreUnavailable(str(error) or type(error).__name__) from error
+        except BaseException:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    def close(self) -> None:
+        """Close connection and loop."""
+        self._drop()
+        if not self._loop.is_running():
+            self._loop.close()

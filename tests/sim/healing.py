@@ -1,0 +1,101 @@
+"""The end of a world: the faults stop, and everything that was owed has to happen within a bound (liveness).
+
+Always true: nothing is repaired by hand beyond what an operator would do: resume what is paused, let go what is held,
+have one worker.
+
+Not here: what may never be seen on the way (checks).
+"""
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from rota import operate
+from rota.errors import IllegalTransition, NotFound
+from tests.sim.door import CALM
+from tests.sim.loop import rest
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+SLACK_MS = 60_000  # what is due for less than this in the end is simply being claimed
+MARGIN_S = 30  # an attempt may outlive its time limit by this before it is reaped
+SPREAD_S = 600  # catching up is spread over this
+LATER_S = 3_700  # the longest snooze or postponement a handler asks for
+
+_LATE = (
+    "SELECT id, job, member, state, due_at, slot_at, run, attempt FROM rota_turn"
+    " WHERE state <> 'held' AND paused = 0 AND due_at < ? ORDER BY due_at LIMIT 5"
+)
+_FORGOTTEN = "SELECT id, job, member, done FROM rota_turn WHERE state = 'waiting' AND standing = 1 AND due_at IS NULL"
+
+
+async def heal(world: "World") -> None:
+    """Stop the faults, wait for the bound, and look."""
+    watch = world.watch
+    watch.note("healing begins")
+    world.deeds.calm = True
+    world.weather = CALM
+    for site in list(world.sites):
+        site.door.shut, site.door.weather = False, CALM
+        if site.frozen:
+            site.thaw(world.loop)
+        if site.dead:
+            world.bury(site)
+    await _as_an_operator_would(world)
+    world.add_worker(newest=True)
+    await rest(_bound_s(world))
+    watch.note("healing is over")
+    _look(world)
+
+
+async def _as_an_operator_would(world: "World") -> None:
+    store = world.people.store
+    world.watch.stopped_at = None
+    await operate.resume_all(store)
+    for scope, name in world.watch.rows("SELECT scope, name FROM rota_pause WHERE ended_at IS NULL"):
+        with contextlib.suppress(NotFound):  # its time was over and its member has left
+            await operate.resume(store, **{scope: name})
+    for (turn,) in world.watch.rows("SELECT id FROM rota_turn WHERE state = 'held'"):
+        try:
+            await operate.unhold(store, id=turn)
+        except (IllegalTransition, NotFound):
+            continue
+
+
+def _bound_s(world: "World") -> float:
+    """What was lost is reaped, what is running runs out, what was postponed comes, what was missed is spread."""
+    plan = world.plan
+    lease_s = 15 * plan.pace
+    reap_s = 2 * 2 * plan.pace
+    longest = max(spec.timeout_ms for spec in world.rota.catalog.jobs.values()) / 1000
+    backoff = max((spec.retry.delay_ms(1, 1.0) or 0) for spec in world.rota.catalog.jobs.values()) / 1000
+    return 2 * (lease_s + reap_s) + longest + MARGIN_S + 4 * backoff + LATER_S + SPREAD_S
+
+
+def _look(world: "World") -> None:
+    """What must be true when all is well."""
+    watch = world.watch
+    now = watch.now_ms()
+    late = watch.rows(_LATE, now - SLACK_MS)
+    if late:
+        watch.fail("I-18", "still late after healing, now", now, ":", *late)
+    for key, turn in world.acknowledged.items():
+        if turn not in watch.ends and turn not in watch.turns:
+            watch.fail("I-1", "the one-off", key, "was acknowledged as turn", turn, "and is gone without an end")
+    for turn, job, member, done in watch.rows(_FORGOTTEN):
+        leaders = (1 << len(world.rota.catalog.jobs[job].after)) - 1
+        if leaders and done & leaders == leaders:
+            watch.fail("I-18", "a follower waits though all it follows has ended:", turn, job, member)
+    for job in world.rota.catalog.jobs.values():
+        if job.each is not None:
+            _look_at_members(world, job.name, job.each)
+
+
+def _look_at_members(world: "World", job: str, roster: str) -> None:
+    without = world.watch.rows(
+        "SELECT key FROM rota_member WHERE roster = ? AND key NOT IN"
+        " (SELECT member FROM rota_turn WHERE job = ? AND roster = ?) LIMIT 3",
+        *(roster, job, roster),
+    )
+    if without:
+        world.watch.fail("G-1", "members without a turn of", job, ":", *without)

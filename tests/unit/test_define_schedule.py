@@ -1,0 +1,118 @@
+"""Schedules as they are written: words, signatures, and what is refused with which sentence."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rota.define.schedule import Place, cron, daily, every, weekly
+from rota.define.units import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
+from rota.errors import BadInput, ConfigError
+
+
+@pytest.mark.parametrize(
+    ("expression", "sentence"),
+    [
+        ("61 * * * *", "minute field"),
+        ("* 24 * * *", "hour field"),
+        ("* * 0 * *", "day-of-month field"),
+        ("* * * 13 *", "month field"),
+        ("* * * * 8", "day-of-week field"),
+        ("*/0 * * * *", "minute field"),
+        ("5-1 * * * *", "minute field"),
+        ("* * * *", "has 4"),
+        ("0 * * * * *", "has 6"),
+        ("@daily", "has 1"),
+        ("", "has 0"),
+        ("0 0 30 2 *", "never comes"),
+        ("0 0 31 4,6,9,11 *", "never comes"),
+        (None, "must be text"),
+    ],
+)
+def test_a_wrong_cron_expression_names_the_field_at_fault(expression, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        cron(expression)
+
+
+@given(st.text(alphabet="0123456789*/-,#LW monfeb?²", max_size=24))
+def test_any_text_is_a_rule_with_slots_or_a_config_error(text):
+    try:
+        schedule = cron(text)
+    except ConfigError:
+        return
+    following = schedule.next_slot(0, Place())
+    assert following is not None
+    assert schedule.last_slot(following, Place()) == following
+
+
+def test_sunday_is_0_and_7_and_equal_rules_have_equal_signatures():
+    assert cron("0 0 * * 0").signature() == cron("0 0 * * 7").signature() == cron("0 0 * * sun").signature()
+    assert cron("*/15 * * * *").signature() == cron("0,15,30,45 */1 * * *").signature()
+    assert cron("0 0-23 * * *").signature() != cron("0 * * * *").signature()
+    assert cron("0 0 1-31 * 1").signature() == cron("0 0 * * *").signature()
+    assert daily("02:30").signature() == daily("02:30:00").signature() != daily("02:31").signature()
+    assert (
+        daily("02:30", zone="UTC").signature() != daily("02:30").signature() != daily("02:30", within="1m").signature()
+    )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (every("6h"), "every 6 h"),
+        (every("1h30m"), "every 1 h 30 min"),
+        (daily("02:30", zone="Asia/Kolkata"), "daily at 02:30 Asia/Kolkata"),
+        (daily("at"), "daily at the member's at"),
+        (weekly("sun", "09:00:30", within="15m"), "weekly on sun at 09:00:30, within 15 min"),
+        (weekly(day="digest_day", at="digest_time"), "weekly on the member's digest_day at digest_time"),
+    ],
+)
+def test_a_schedule_says_what_it_is(schedule, words):
+    assert schedule.describe() == words
+
+
+def test_periods_and_shortest_gaps():
+    assert daily("08:00").period_ms == DAY_MS
+    assert weekly(1, "08:00").period_ms == WEEK_MS
+    assert cron("0 2 1 * *").period_ms == 28 * DAY_MS
+    assert cron("0 1,4 * * *").period_ms == 3 * HOUR_MS
+    assert cron("0 0 29 2 *").period_ms == 1461 * DAY_MS
+    assert daily("08:00", zone="Europe/Berlin").min_gap_ms == 23 * HOUR_MS
+    assert daily("08:00", zone="Asia/Kolkata").min_gap_ms == DAY_MS
+    assert daily("08:00", zone="Australia/Lord_Howe").min_gap_ms == DAY_MS - 30 * MINUTE_MS
+    assert daily("digest_time").min_gap_ms == 22 * HOUR_MS
+    assert every("24h").min_gap_ms == DAY_MS
+
+
+def test_a_member_without_a_usable_day_or_time_is_refused():
+    schedule = weekly(day="digest_day", at="digest_time")
+    schedule.check_member("UTC", {"digest_day": 7, "digest_time": "09:00"})
+    for data in ({}, {"digest_day": "someday", "digest_time": "09:00"}, {"digest_day": "sun", "digest_time": "9"}):
+        with pytest.raises(BadInput, match="digest_"):
+            schedule.check_member("UTC", data)
+    with pytest.raises(BadInput, match='weekly\\("mon"'):
+        weekly("monday", "09:00").check_member(None, {})
+
+
+@pytest.mark.parametrize("at", ["24:00", "9:00", "09:60", 900, None, "nine o'clock"])
+def test_a_wrong_time_is_refused_where_it_is_written(at):
+    with pytest.raises(ConfigError, match="HH:MM"):
+        daily(at)
+
+
+@pytest.mark.parametrize("day", [0, 8, True, "some day", None])
+def test_a_wrong_day_is_refused_where_it_is_written(day):
+    with pytest.raises(ConfigError, match="mon"):
+        weekly(day, "09:00")
+
+
+def test_a_window_longer_than_the_period_is_refused():
+    with pytest.raises(ConfigError, match="within="):
+        daily("09:00", within="25h")
+
+
+def test_slots_end_with_the_calendar_and_do_not_fail():
+    far = 4 * 10**14
+    assert daily("09:00").next_slot(far, Place()) is None
+    assert cron("0 9 * * *").next_slot(far, Place()) is None
+    assert daily("09:00").last_slot(-far, Place()) is None
+    assert cron("0 9 * * *").last_slot(-far, Place()) is None
