@@ -16,6 +16,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,11 +27,8 @@ BELIEVE_AFTER_S = 60.0  # a minute of agreement with itself, and a leapt clock i
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
 
 
-def elapsed() -> float:
-    """Seconds on a clock that never steps and, where the system has one, counts suspended time."""
-    if _BOOTTIME is None:
-        return time.monotonic()
-    return time.clock_gettime(_BOOTTIME)
+# Seconds on a clock that never steps and, where the system has one, counts suspended time.
+elapsed: Callable[[], float] = time.monotonic if _BOOTTIME is None else partial(time.clock_gettime, _BOOTTIME)
 
 
 async def give_way() -> None:

@@ -37,7 +37,7 @@ async def test_a_drain_lets_what_runs_end_and_claims_nothing_more(world: World) 
     worker.stop()
     await task
     assert world.loop.time() - began < 6
-    assert world.seen == [0, 1]
+    assert sorted(world.seen) == [0, 1]
     assert await world.journal() == ["succeeded", "succeeded"]
     assert await world.look("SELECT count(*) FROM rota.worker") == [(0,)]
 
@@ -136,7 +136,7 @@ async def test_cancelling_work_drains_it(world: World) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert world.seen == [0, 1]
+    assert sorted(world.seen) == [0, 1]
     assert await world.journal() == ["succeeded", "succeeded"]
     assert await world.look("SELECT DISTINCT state, losses FROM rota.turn") == [("waiting", 0)]
 
@@ -324,4 +324,4 @@ async def test_without_the_store_handlers_are_cancelled_before_their_lease_ends(
     await asyncio.sleep(40)
     store.db.write, store.db.read = whole
     assert len(world.seen) == 1
-    assert 20 + 15 * 0.5 <= world.seen[0] <= 20 + 15
+    assert 15 + 15 * 0.75 <= world.seen[0] <= 20 + 15  # the last beat that arrived was at 15 or 20

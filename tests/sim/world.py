@@ -24,7 +24,7 @@ from typing import Any
 
 from rota import Member, Rota
 from rota.define.catalog import Catalog
-from rota.engine import chores, keeper, pump, tick, worker
+from rota.engine import chores, keeper, tick, worker
 from rota.engine.enqueue import Enqueuer
 from rota.engine.tick import Tick, Wish
 from rota.engine.worker import Settings, Worker
@@ -40,7 +40,6 @@ from tests.sim.loop import Process, SimClock, Stuck, VirtualLoop, rest
 from tests.sim.plan import ZONES, JobPlan, Plan, plan_of
 
 LEASE_MS, POLL_MS = 15_000, 1_000  # the defaults, at pace 1
-SWEEP_MOST_S = 20.0  # time limits are kept within the margin after which an attempt is given to another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,17 +249,16 @@ class World:
 @contextmanager
 def paced(pace: float) -> Iterator[None]:
     """What the engine does by the second is done `pace` times as slowly, so that weeks can be lived in moments."""
-    kept = (chores.NAP_S, keeper.AWAY_MS, keeper.AGAIN_S, tick.LEASE_MS, worker.BACKOFF_S, pump.SWEEP_S)
+    kept = (chores.NAP_S, keeper.AWAY_MS, keeper.AGAIN_S, tick.LEASE_MS, worker.BACKOFF_S)
     chores.NAP_S *= pace
     keeper.AWAY_MS = int(keeper.AWAY_MS * pace)
     keeper.AGAIN_S *= pace
     tick.LEASE_MS = int(tick.LEASE_MS * pace)
-    pump.SWEEP_S = min(SWEEP_MOST_S, pace)
     worker.BACKOFF_S = tuple(wait_s * pace for wait_s in worker.BACKOFF_S)
     try:
         yield
     finally:
-        chores.NAP_S, keeper.AWAY_MS, keeper.AGAIN_S, tick.LEASE_MS, worker.BACKOFF_S, pump.SWEEP_S = kept
+        chores.NAP_S, keeper.AWAY_MS, keeper.AGAIN_S, tick.LEASE_MS, worker.BACKOFF_S = kept
 
 
 def live(seed: int) -> Report:

@@ -64,6 +64,7 @@ class Turn:
     leased_until: int | None = None
     done: int = 0
     failed: int = 0
+    led_slot_at: int | None = None
     last_success_at: int | None = None
     stale_at: int | None = None
     failing_since: int | None = None
@@ -205,6 +206,7 @@ class Model:
                 return False
         turn.state, turn.worker, turn.leased_until = "running", worker, self.now + MARGIN_MS
         turn.claimed_phase_ms = turn.phase_ms
+        turn.done = 0  # a leader that ends from here on counts for the run after
         turn.attempt += 1
         turn.tries += 1
         return True
@@ -279,6 +281,9 @@ class Model:
         for turn, slot_at, failed in sorted(self.news, key=lambda one: one[1] or 0):  # the newest slot is the run's
             self.tell(turn, slot_at, failed=failed)
         self.news.clear()
+        for turn in self.turns.values():
+            if turn.job == FOLLOWER:
+                self.follow(turn)
 
     def next_run(self, turn: Turn, slot_at: int | None) -> None:
         """Everything that belongs to one run starts afresh; one by hand has not used up the slot."""
@@ -288,7 +293,7 @@ class Model:
             turn.slot_at = slot_at
         turn.due_at = turn.slot_at
         turn.run += 1
-        turn.tries = turn.losses = turn.waited_ms = turn.manual = turn.done = turn.failed = 0
+        turn.tries = turn.losses = turn.waited_ms = turn.manual = 0
 
     def gone(self, place: int) -> None:
         """A one-off has ended; its key is remembered for a while."""
@@ -305,10 +310,12 @@ class Model:
             if turn.job == FOLLOWER and turn.member == leader.member:
                 turn.done |= BITS[leader.job]
                 turn.failed = turn.failed & ~BITS[leader.job] | BITS[leader.job] * failed
-                if turn.state == "waiting":
-                    turn.slot_at = slot_at or turn.slot_at
-                    if turn.due_at is None and turn.done == ALL_BITS:
-                        turn.due_at = self.now
+                turn.led_slot_at = slot_at or turn.led_slot_at
+
+    def follow(self, turn: Turn) -> None:
+        """A follower that waits for nothing more is due, for the newest slot it was told of."""
+        if turn.state == "waiting" and turn.due_at is None and turn.done == ALL_BITS:
+            turn.due_at, turn.slot_at, turn.led_slot_at = self.now, turn.led_slot_at, None
 
     def lost(self) -> list[int]:
         """Attempts that nobody keeps alive: their worker's lease is over, or their own time."""
@@ -398,6 +405,7 @@ class Model:
             slot_at = self.slot_after(turn.job, turn.phase_ms, max(slot_at, self.now))
         turn.state = "waiting"
         self.next_run(turn, slot_at)
+        turn.done = turn.failed = 0
 
     def requeue(self, number: int) -> tuple[int, int] | None:
         """A dead letter becomes a new run, once; None where it cannot."""

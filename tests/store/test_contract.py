@@ -111,6 +111,33 @@ def test_followers_of_two_jobs_that_end_in_one_batch_are_due(door):
     assert door.rows("turn", "job, due_at, done", "WHERE job = 'digest'") == [("digest", door.clock.ms, 3)]
 
 
+def test_leaders_that_end_while_their_follower_runs_count_for_the_run_after(door):
+    """G-13: each slot of the leaders has a run of the follower."""
+
+    def leaders_end():
+        held = [one for one in door.write(lambda: claim(fused=door.fused)).run if one.member == "a"]
+        leading = [one for one in held if one.job != "digest"]
+        door.write(lambda: turns.settle([_well(one) for one in leading], "w1"))
+        return [one for one in held if one.job == "digest"]
+
+    door.write(lambda: introduce("w1"))
+    door.write(lambda: members.join(ROSTER, USER_JOBS, [members.Entry("a")]))
+    door.clock.ms += DAY_MS
+    leaders_end()
+    (follower,) = [one for one in door.write(lambda: claim(fused=door.fused)).run if one.job == "digest"]
+    door.clock.ms += DAY_MS
+    leaders_end()
+    assert door.rows("turn", "state, due_at", "WHERE job = 'digest'") == [("running", follower.due_at)]
+    door.write(lambda: turns.settle([_well(follower)], "w1"))
+    ((due_at, slot_at),) = door.rows("turn", "due_at, slot_at", "WHERE job = 'digest'")
+    assert due_at == door.clock.ms
+    assert slot_at > follower.slot_at
+
+
+def _well(claimed):
+    return end_of(CATALOG, CATALOG.jobs[claimed.job], claimed, None, Ended("w1", claimed.claimed_at, 5, 0.0))
+
+
 def test_a_worker_that_ends_a_lost_attempt_and_its_repeat_in_one_batch_ends_one(door):
     """G-5, G-7: the turn is the same, the attempt is not."""
     door.write(lambda: introduce("w1"))

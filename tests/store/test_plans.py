@@ -63,7 +63,7 @@ class Hot(NamedTuple):
 _ASKED = asks([CATALOG.jobs["daily"], CATALOG.jobs["mail"]])
 _PAIRS = [(ask.job, ask.roster) for ask in _ASKED]
 _LANE = {"job": "daily", "priority": 0, "cutoff_at": 2**62, "most": 50}
-_END = ("waiting", 0, None, 0, 1, 0, 0, 0, 0, 0, 0, 1000, None, None, None)
+_END = ("waiting", 0, None, 0, 1, 0, 0, 0, 0, 0, 1000, None, None, None)
 HOT = {
     "claim": Hot(
         Call(
@@ -83,6 +83,14 @@ HOT = {
     "lost_ids": Hot(Call("lost_ids", {"most": 100})),
     "turns_by_id": Hot(Call("turns_by_id", {}, [(n,) for n in range(1, 51)])),
     "settle": Hot(Call("settle", {}, [(n, 1, "w0", *_END) for n in range(1000, ROWS, 1000)])),
+    "settle_well": Hot(Call("settle_well", {}, [(n, 1, "w0", START_MS, HOUR_MS) for n in range(1000, ROWS, 1000)])),
+    "settle_fused": Hot(
+        Call("settle_fused", {}, [(n, 1, "w0", START_MS, HOUR_MS, 0, 0, 0, True) for n in range(1000, ROWS, 1000)]),
+        "postgres",
+    ),
+    "finish_fused": Hot(Call("finish_fused", {}, [(n, 1, "w0", 0, True) for n in range(1000, ROWS, 1000)]), "postgres"),
+    "journal_well": Hot(Call("journal_well", {}, [(n, 1, "w0", 0) for n in range(1000, ROWS, 1000)])),
+    "glance": Hot(Call("glance", {}, _PAIRS)),
     "finish": Hot(Call("finish", {}, [(n, 1, "w0") for n in range(1000, ROWS, 1000)])),
     "settled_before": Hot(Call("settled_before", {}, [(n, 1, "w1") for n in range(1, 51)])),
     "held_by": Hot(Call("held_by", {"worker": "w1"})),

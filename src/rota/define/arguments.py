@@ -89,9 +89,13 @@ class Signature:
             found = self._decoder.decode(text or "{}")
         except (msgspec.DecodeError, TypeError, ValueError) as fault:
             raise BadInput(f"the stored arguments do not fit the handler of {self._job}: {_said(fault)}") from None
-        values = ((name, getattr(found, name)) for name in found.__struct_fields__)
-        given = {name: value for name, value in values if value is not msgspec.UNSET}
-        self._check_complete(given)
+        given: dict[str, Any] = {}
+        for name in self.parameters:
+            value = getattr(found, name)
+            if value is not msgspec.UNSET:
+                given[name] = value
+        if len(given) < len(self.parameters):
+            self._check_complete(given)
         return given
 
     def _named(self, args: Sequence[object], kwargs: Mapping[str, object] | None) -> dict[str, object]:
@@ -144,6 +148,8 @@ class Signature:
     def _caller(self) -> CallArgs:
         """The shortest way to the keywords of one call, since every run goes through it."""
         members, runs, unpack = self.member_names + self.members_names, self.run_names, self.unpack
+        if self.parameters and not members and not runs:
+            return lambda _member, _run, text: unpack(text)
         if self.parameters:
             return lambda member, run, text: unpack(text) | dict.fromkeys(members, member) | dict.fromkeys(runs, run)
         if len(members) == 1 and not runs:
@@ -152,6 +158,8 @@ class Signature:
         if len(members) == len(runs) == 1:
             who, what = members[0], runs[0]
             return lambda member, run, _text: {who: member, what: run}
+        if not members and not runs:
+            return lambda _member, _run, _text: {}
         return lambda member, run, _text: dict.fromkeys(members, member) | dict.fromkeys(runs, run)
 
 

@@ -40,7 +40,7 @@ class Lane:
 class Running:
     """An attempt on its way: its claim, its task, and why it was cancelled if it was."""
 
-    __slots__ = ("begun", "claim", "lane", "spec", "started_at", "started_s", "task", "timer", "why")
+    __slots__ = ("begun", "claim", "deadline_s", "lane", "spec", "started_at", "started_s", "task", "timer", "why")
 
     def __init__(self, claim: Claim, spec: JobSpec, lane: Lane, started_s: float) -> None:
         self.claim = claim
@@ -48,6 +48,7 @@ class Running:
         self.lane = lane
         self.started_s = started_s
         self.started_at: int | None = None
+        self.deadline_s = 0.0
         self.begun = False
         self.task: Task[None] | None = None
         self.timer: TimerHandle | None = None

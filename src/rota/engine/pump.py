@@ -23,20 +23,23 @@ from rota.engine import attempt
 from rota.engine.admit import Admission
 from rota.engine.lane import Lane, Running
 from rota.engine.port import Port
-from rota.engine.settle import Cancelled, Ended, Lost, Released, TimedOut, end_of
+from rota.engine.settle import Cancelled, Ended, Lost, Released, TimedOut, end_of, well
 from rota.engine.tell import tell_end, tell_start
 from rota.errors import StoreUnavailable
 from rota.store import pauses, reconcile, turns
 from rota.store.port import Op, query
 from rota.store.store import Store
 from rota.store.turns import Claimed, Held, Settled
-from rota.turn.records import Claim, Ending, Judged
+from rota.turn.records import Claim, Ending, Judged, Well
 
 FRESH_S: Final = 1.0  # a handler starts this long after its claim began at most, else it asks again (G-17: two seconds)
 MOVED: Final = 2  # bit of `on_end`: the member's zone or data changed while the turn ran
+NEVER_S: Final = float("inf")
 STUBBORN_S: Final = 5.0  # a coroutine that swallows its cancellation is given up after this: its place is stuck
-SHORT_MS: Final = 5_000  # time limits up to this have a timer each; longer ones are looked at together: cheaper
-SWEEP_S: Final = 1.0  # how often the longer ones are looked at: a two-minute limit may be a second late
+
+
+def _nobody(_end: Ending, _accepted: bool) -> None:  # noqa: FBT001 -- the form of `Pump.ended`
+    """Hears of ends where nobody asked to."""
 
 
 class Pump:
@@ -58,9 +61,10 @@ class Pump:
         self.lanes: list[Lane] = []
         self._fused = store.db.dialect == "postgres"
         self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep_at_s = NEVER_S
         self._unknown = False  # a claim's answer was lost: the store may hold turns for us that we do not know of
         self._repeated = False  # a settle's answer was lost: what it refuses now it may have accepted then
-        self.ended: Callable[[Ending, bool], None] = lambda _end, _accepted: None
+        self.ended: Callable[[Ending, bool], None] = _nobody
 
     async def learn(self) -> None:
         """Ask the store who it is: idempotency keys carry its name."""
@@ -119,7 +123,10 @@ class Pump:
         if self._repeated and len(settled.accepted) < len(ends):
             await self._ask_what_happened(ends, settled)
         self._repeated = False
+        silent = self.ended is _nobody and not self.store.events.heard and not self.completed
         for end in ends:
+            if silent and type(end) is Well and settled.took(end):
+                continue  # most ends, and nobody wants to hear of them
             fence = (end.claim.id, end.claim.attempt)
             accepted = settled.took(end) or fence in self.completed
             self.completed.discard(fence)
@@ -193,22 +200,27 @@ class Pump:
             lane.left -= 1
         loop = asyncio.get_running_loop()
         one.task = loop.create_task(self._attempt(one))
-        if spec.timeout_ms <= SHORT_MS:
-            one.timer = loop.call_later(spec.timeout_ms / 1000, self._time_is_over, one)
-        elif self._sweeper is None:
-            self._sweeper = loop.call_later(SWEEP_S, self._sweep)
+        one.deadline_s = began_s + spec.timeout_ms / 1000
+        if one.deadline_s < self._sweep_at_s:
+            self._sweep_from(one.deadline_s)
 
-    def _time_is_over(self, one: Running) -> None:
-        self.stop(one.claim.id, TimedOut(f"timed out after {duration_text(one.spec.timeout_ms)}"))
+    def _sweep_from(self, deadline_s: float) -> None:
+        """Look for what is past its time limit at the earliest of all limits: one timer for any number of attempts."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweep_at_s = deadline_s
+        wait_s = max(0.0, deadline_s - self.store.clock.monotonic())
+        self._sweeper = asyncio.get_running_loop().call_later(wait_s, self._sweep)
 
     def _sweep(self) -> None:
-        """Stop what is past its time limit."""
         now_s = self.store.clock.monotonic()
+        self._sweeper, self._sweep_at_s = None, NEVER_S
         for one in list(self.running.values()):
-            if one.why is None and now_s - one.started_s >= one.spec.timeout_ms / 1000:
-                self._time_is_over(one)
-        again = asyncio.get_running_loop().call_later
-        self._sweeper = again(SWEEP_S, self._sweep) if self.running else None
+            if one.why is None and one.deadline_s <= now_s:
+                self.stop(one.claim.id, TimedOut(f"timed out after {duration_text(one.spec.timeout_ms)}"))
+        soonest_s = min((one.deadline_s for one in self.running.values() if one.why is None), default=NEVER_S)
+        if soonest_s < NEVER_S:
+            self._sweep_from(soonest_s)
 
     async def _attempt(self, one: Running) -> None:
         clock = self.store.clock
@@ -271,13 +283,13 @@ class Pump:
             self.stirred.set()
             return
         busy_ms = int((self.store.clock.monotonic() - one.started_s) * 1000)
-        facts = Ended(
-            self.incarnation,
-            one.started_at,
-            busy_ms,
-            self.store.clock.dice() if isinstance(came, BaseException) else 0.0,
-        )
-        self.ends.append(end_of(self.admission.catalog, one.spec, claim, came, facts))
+        catalog = self.admission.catalog
+        if came is None and not one.spec.after:
+            self.ends.append(well(catalog, one.spec, claim, self.incarnation, one.started_at, busy_ms))
+        else:
+            dice = self.store.clock.dice() if isinstance(came, BaseException) else 0.0
+            facts = Ended(self.incarnation, one.started_at, busy_ms, dice)
+            self.ends.append(end_of(catalog, one.spec, claim, came, facts))
         self.stirred.set()
 
     def stop(self, turn: int, why: Exception) -> None:

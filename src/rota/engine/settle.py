@@ -63,10 +63,16 @@ def end_of(catalog: Catalog, spec: JobSpec, claim: Claim, came: object, facts: E
     if spec.after or isinstance(came, str):
         result = came if isinstance(came, str) and claim.standing else None
         return _Ending(catalog, spec, claim, facts).succeed(result)
+    return well(catalog, spec, claim, facts.worker, facts.started_at, facts.busy_ms)
+
+
+def well(  # noqa: PLR0917 -- made for every run: positions are faster than names
+    catalog: Catalog, spec: JobSpec, claim: Claim, worker: str, started_at: int | None, busy_ms: int
+) -> Well:
+    """The end of an attempt that simply succeeded; the pump calls it with plain values, as it is on the hot path."""
     leads = _leads(catalog, spec, failed=0) if spec.name in catalog.followers else ()
     slot_at = next_slot(spec, claim) if claim.standing else None
-    kept = spec.journal == "all"
-    return Well(claim, facts.worker, facts.started_at, facts.busy_ms, slot_at, _fresh_ms(spec), kept, leads)
+    return Well(claim, worker, started_at, busy_ms, slot_at, _fresh_ms(spec), spec.journal == "all", leads)
 
 
 def place_of(claim: Claim, spec: JobSpec) -> Place:

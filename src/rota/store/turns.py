@@ -297,7 +297,7 @@ def _settle_row(end: End) -> tuple[object, ...]:
         claim.id,
         claim.attempt,
         end.worker,
-        *after[:11],
+        *after[:10],
         after.fresh_ms,
         end.failure.fingerprint if end.failure else None,
         after.reason,

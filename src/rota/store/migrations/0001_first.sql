@@ -66,7 +66,9 @@ CREATE INDEX member_owner ON rota.member (roster, owner) WHERE owner IS NOT NULL
 --   waited_ms      time this run has waited for rate limits (24 h in all)
 --   leased_until   the last instant this attempt may take: written at claim, never extended
 --   slot, phase_ms place in the period of a balanced job; offset inside `within` for the others
---   done           bit mask of the leaders that have ended for the coming run of a follower
+--   done, failed   bit masks of the leaders that have ended, and failed, for the coming run of a follower: a claim takes
+--                  `done` to nothing, so that a leader which ends while its follower runs counts for the run after
+--   led_slot_at    the slot that the coming run of a follower will be for
 CREATE TABLE rota.turn (
     id              {id},
     job             text NOT NULL,
@@ -100,6 +102,7 @@ CREATE TABLE rota.turn (
     pinned          integer NOT NULL DEFAULT 0,
     done            integer NOT NULL DEFAULT 0,
     failed          integer NOT NULL DEFAULT 0,
+    led_slot_at     bigint,
     steps           text,
     progress        text,
     result          text,

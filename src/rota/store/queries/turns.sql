@@ -75,7 +75,7 @@ SELECT id, priority, due_at FROM rota.turn
 -- name: claim_lane
 -- Takes the first due turns of one lane. SQLite: the writer is alone, so nothing has to be skipped.
 UPDATE rota.turn SET
-       state = 'running', worker = :worker, attempt = attempt + 1, tries = tries + 1,
+       state = 'running', worker = :worker, done = 0, attempt = attempt + 1, tries = tries + 1,
        leased_until = {now} + :lease_ms,
        prior_start_at = CASE WHEN tries = 0 AND caught < 2 THEN start_at ELSE prior_start_at END,
        start_at = CASE WHEN tries = 0 AND caught < 2 THEN {now} ELSE start_at END
@@ -111,7 +111,7 @@ WITH lanes AS MATERIALIZED (
      LIMIT CAST(:most AS bigint)
 ), taken AS (
     UPDATE rota.turn SET
-           state = 'running', worker = :worker, attempt = attempt + 1, tries = tries + 1,
+           state = 'running', worker = :worker, done = 0, attempt = attempt + 1, tries = tries + 1,
            leased_until = {now} + picked.lease_ms,
            prior_start_at = CASE WHEN tries = 0 AND caught < 2 THEN start_at ELSE prior_start_at END,
            start_at = CASE WHEN tries = 0 AND caught < 2 THEN {now} ELSE start_at END
@@ -201,8 +201,6 @@ UPDATE rota.turn AS turn SET
        slot_at = ends.slot_at,
        run = turn.run + ends.next_run, tries = ends.tries, losses = ends.losses, waited_ms = ends.waited_ms,
        steps = CASE WHEN ends.next_run = 1 THEN NULL ELSE turn.steps END,
-       done = CASE WHEN ends.next_run = 1 THEN turn.done & ~ends.leaders ELSE turn.done END,
-       failed = CASE WHEN ends.next_run = 1 THEN turn.failed & ~ends.leaders ELSE turn.failed END,
        reason = ends.reason,
        result = coalesce(ends.result, turn.result),
        last_success_at = CASE WHEN ends.fresh_ms IS NULL THEN turn.last_success_at ELSE {now} END,
@@ -212,7 +210,7 @@ UPDATE rota.turn AS turn SET
                             ELSE coalesce(turn.failing_since, {now}) END,
        error = CASE WHEN ends.fresh_ms IS NOT NULL THEN NULL ELSE coalesce(ends.error, turn.error) END
   FROM {rows ends(turn_id bigint, attempt integer, worker text, state text, due_at bigint, delay_ms bigint, slot_at bigint,
-       next_run integer, tries integer, losses integer, waited_ms bigint, manual integer, caught integer, leaders integer,
+       next_run integer, tries integer, losses integer, waited_ms bigint, manual integer, caught integer,
        fresh_ms bigint, error text, reason text, result text)}
  WHERE turn.id = ends.turn_id AND turn.attempt = ends.attempt AND turn.worker = ends.worker
 RETURNING id, on_end
@@ -280,7 +278,11 @@ SELECT gone.turn, gone.run, gone.job, gone.roster, gone.member, gone.key, gone.a
 UPDATE rota.turn AS turn SET
        done = turn.done | led.bit,
        failed = (turn.failed & ~led.bit) | led.failed,
-       slot_at = CASE WHEN turn.state = 'waiting' THEN coalesce(led.slot_at, turn.slot_at) ELSE turn.slot_at END,
+       slot_at = CASE WHEN turn.state = 'waiting' AND turn.due_at IS NULL AND (turn.done | led.bit) & led.leaders = led.leaders
+                      THEN coalesce(led.slot_at, turn.led_slot_at) ELSE turn.slot_at END,
+       led_slot_at = CASE WHEN turn.state = 'waiting' AND turn.due_at IS NULL
+                               AND (turn.done | led.bit) & led.leaders = led.leaders
+                          THEN NULL ELSE coalesce(led.slot_at, turn.led_slot_at) END,
        due_at = CASE WHEN turn.state = 'waiting' AND turn.due_at IS NULL AND (turn.done | led.bit) & led.leaders = led.leaders
                      THEN {now} ELSE turn.due_at END
   FROM {rows led(job text, roster text, member text, bit integer, failed integer, leaders integer, slot_at bigint)}
@@ -292,7 +294,11 @@ UPDATE rota.turn AS turn SET
 UPDATE rota.turn AS turn SET
        done = turn.done | led.bit,
        failed = (turn.failed & ~led.bit) | led.failed,
-       slot_at = CASE WHEN turn.state = 'waiting' THEN coalesce(led.slot_at, turn.slot_at) ELSE turn.slot_at END,
+       slot_at = CASE WHEN turn.state = 'waiting' AND turn.due_at IS NULL AND (turn.done | led.bit) & led.leaders = led.leaders
+                      THEN coalesce(led.slot_at, turn.led_slot_at) ELSE turn.slot_at END,
+       led_slot_at = CASE WHEN turn.state = 'waiting' AND turn.due_at IS NULL
+                               AND (turn.done | led.bit) & led.leaders = led.leaders
+                          THEN NULL ELSE coalesce(led.slot_at, turn.led_slot_at) END,
        due_at = CASE WHEN turn.state = 'waiting' AND turn.due_at IS NULL AND (turn.done | led.bit) & led.leaders = led.leaders
                      THEN {now} ELSE turn.due_at END
   FROM {rows led(job text, bit integer, failed integer, leaders integer, slot_at bigint)}
@@ -301,7 +307,7 @@ UPDATE rota.turn AS turn SET
 
 -- name: follow_on
 -- A follower has ended while its leaders had already ended again.
-UPDATE rota.turn AS turn SET due_at = {now}
+UPDATE rota.turn AS turn SET due_at = {now}, slot_at = turn.led_slot_at, led_slot_at = NULL
   FROM {rows ended(id bigint, leaders integer)}
  WHERE turn.id = ended.id AND turn.state = 'waiting' AND turn.due_at IS NULL AND turn.done & ended.leaders = ended.leaders
 
