@@ -71,7 +71,10 @@ class Admission:
         if late:
             quiet = yield from _quiet_times(min(claim.slot_at or 0 for claim in late))
             for claim in late:
-                self._judge_late(claim, quiet, verdict)
+                try:
+                    self._judge_late(claim, quiet, verdict)
+                except Exception:  # noqa: BLE001 -- a turn that cannot be judged runs as it stands, and stops no other
+                    verdict.run.append(claim)
         return verdict
 
     def _on_time(self, spec: JobSpec, claim: Claim) -> bool:

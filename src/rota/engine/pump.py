@@ -60,6 +60,7 @@ class Pump:
         self._store_id = ""
         self.lanes: list[Lane] = []
         self._fused = store.db.dialect == "postgres"
+        self._moved: set[int] = set()  # turns whose slot is to be computed anew, kept until that is done
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweep_at_s = NEVER_S
         self._unknown = False  # a claim's answer was lost: the store may hold turns for us that we do not know of
@@ -90,17 +91,18 @@ class Pump:
             self.ends = ends + self.ends
             self._unknown = self._repeated = True
             raise
-        except Exception:
+        except Exception as error:
             if len(ends) <= 1 and not free:
                 raise
+            self.store.events.tell("error", self.store.clock.now_ms(), what="a transaction", error=repr(error))
             self.ends = ends + self.ends
             await self._settle_one_by_one()
             return None
-        await self._after_settle(ends, settled)
         if claimed is not None and lane is not None:
             lane.more = len(claimed.run) + claimed.put_back >= free
             for claim in claimed.run:
                 self.start(claim, lane, began_s)
+        await self._after_settle(ends, settled)
         return claimed
 
     def _settle_and_claim(
@@ -134,9 +136,11 @@ class Pump:
                 self.fenced += 1
             tell_end(self.store, end, accepted=accepted)
             self.ended(end, accepted)
-        if settled.tend:
-            moved = [turn for turn, bits in settled.tend.items() if bits & MOVED]
+        self._moved.update(turn for turn, bits in settled.tend.items() if bits & MOVED)
+        if self._moved:
+            moved = sorted(self._moved)
             await self.store.write(lambda: reconcile.tend(self.store.catalog, moved))
+            self._moved.difference_update(moved)
 
     async def _ask_what_happened(self, ends: Sequence[Ending], settled: Settled) -> None:
         """After a lost answer: what the store has of ours already is accepted, what it holds for us is taken up."""
