@@ -354,7 +354,7 @@ class Rota:
         return [
             Duty("reconcile", 30.0, reconcile, leading=True),
             Duty("sync", 60.0, lambda: rosters.sync_due(store), leading=True),
-            Duty("recount", 10.0, lambda: _recount(store)),
+            Duty("recount", 30.0, lambda: _recount(store)),
         ]
 
     # -- operating ---------------------------------------------------------------------------------

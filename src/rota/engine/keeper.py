@@ -77,10 +77,9 @@ AWAY_MS: Final = 120_000  # no pass for two minutes: the engine was away, and wh
 
 def mark_pass() -> Op[None]:
     """Note that the engine is alive; after a gap, note the gap."""
-    now = (yield from query("now"))[0][0]
-    last = yield from query("meta", name="pass_at")
-    if last and now - int(last[0][0]) > AWAY_MS:
-        yield from query("put_meta", name="gone_at", value=last[0][0])
+    now, last = (yield from query("last_pass"))[0]
+    if last and now - int(last) > AWAY_MS:
+        yield from query("put_meta", name="gone_at", value=last)
         yield from query("put_meta", name="back_at", value=str(now))
     yield from query("put_meta", name="pass_at", value=str(now))
 

@@ -49,8 +49,11 @@ class Database(Protocol):
         """Run an operation that only reads."""
         ...
 
-    async def write(self, make: Callable[[], Op[T]], *, gate: Gate = None) -> T:
-        """Run an operation in one transaction and answer after its commit."""
+    async def write(self, make: Callable[[], Op[T]], *, gate: Gate = None, single: bool = False) -> T:
+        """Run an operation in one transaction and answer after its commit.
+
+        `single`: the operation is one statement, which needs no transaction around it.
+        """
         ...
 
     def write_from_thread(self, make: Callable[[], Op[T]], *, single: bool = False) -> T:

@@ -155,8 +155,10 @@ class Postgres:
         """Run an operation outside a transaction when it is one statement, else in a snapshot."""
         return await self._guarded(lambda connection: self._plain(connection, make))
 
-    async def write(self, make: Callable[[], Op[T]], *, gate: Gate = None) -> T:
+    async def write(self, make: Callable[[], Op[T]], *, gate: Gate = None, single: bool = False) -> T:
         """Run an operation in one transaction, behind the gate that was asked for."""
+        if single:
+            return await self._guarded(lambda connection: self._plain(connection, make))
         begin = self._begin(gate)
         return await self._guarded(lambda connection: self._transact(connection, make, begin))
 

@@ -243,7 +243,7 @@ class Sqlite:
         """Run an operation on the reader's snapshot."""
         return await self._run(self._reader, make)
 
-    async def write(self, make: Callable[[], Op[T]], *, gate: Gate = None) -> T:  # noqa: ARG002 -- the writer is alone
+    async def write(self, make: Callable[[], Op[T]], *, gate: Gate = None, single: bool = False) -> T:  # noqa: ARG002 -- the writer is alone
         """Run an operation in the writer's next transaction."""
         return await self._run(self._writer, make)
 

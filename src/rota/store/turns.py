@@ -9,7 +9,7 @@ Not here: what an outcome means for a turn (engine/settle.py), joins and leaves 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -49,9 +49,17 @@ class Settled(NamedTuple):
         return end.claim.id in self.accepted and (end.claim.id, end.claim.attempt) not in self.outlived
 
 
-def enqueue(items: Sequence[Fresh]) -> Op[list[tuple[int, bool]]]:
-    """Add one-offs; for each item its turn and whether it was made now (False: its key was known)."""
-    yield Call("add_lanes", {}, sorted({(item.job, item.priority) for item in items}))
+def lanes_of(items: Sequence[Fresh]) -> set[tuple[str, int]]:
+    """The (job, priority) pairs of some one-offs."""
+    return {(item.job, item.priority) for item in items}
+
+
+def enqueue(items: Sequence[Fresh], known_lanes: Collection[tuple[str, int]] = ()) -> Op[list[tuple[int, bool]]]:
+    """Add one-offs; for each item its turn and whether it was made now (False: its key was known).
+
+    `known_lanes` are surely in the store. Without keys and with known lanes only this is a single statement.
+    """
+    yield Call("add_lanes", {}, sorted(lanes_of(items).difference(known_lanes)))
     keyed: dict[tuple[str, str], Fresh] = {}
     for item in items:
         if item.key is not None:

@@ -1,4 +1,4 @@
--- The way of a turn: enqueue, claim, settle, lose, extend.
+-- The way of a turn: enqueue, claim, settle, lose.
 -- States in a WHERE are literals, so that both planners can use the partial indexes.
 
 -- name: add_lanes
@@ -312,13 +312,14 @@ UPDATE rota.turn AS turn SET due_at = {now}, slot_at = turn.led_slot_at, led_slo
  WHERE turn.id = ended.id AND turn.state = 'waiting' AND turn.due_at IS NULL AND turn.done & ended.leaders = ended.leaders
 
 -- name: lost_ids
+-- The plus keeps SQLite from reading every turn in the order of its id; what runs is found by its own index.
 -- Attempts whose worker's lease is over, or that are past their own last instant.
 SELECT turn.id FROM rota.turn turn
  WHERE turn.state = 'running'
    AND (turn.leased_until < {now}
         OR NOT EXISTS (SELECT 1 FROM rota.worker worker
                         WHERE worker.incarnation = turn.worker AND worker.lease_until >= {now}))
- ORDER BY turn.id
+ ORDER BY +turn.id
  LIMIT :most
 {lock of turn skip}
 
@@ -330,44 +331,6 @@ SELECT turn.id, turn.job, turn.roster, turn.member, turn.key, turn.args, turn.st
   FROM {rows asked(id bigint)}
   JOIN rota.turn turn ON turn.id = asked.id
   LEFT JOIN rota.member member ON member.roster = turn.roster AND member.key = turn.member
-
--- name: beat
-UPDATE rota.worker SET beat_at = {now}, lease_until = {now} + :lease_ms, running = :running, note = :note
- WHERE incarnation = :worker
-RETURNING lease_until
-
--- name: add_worker
-INSERT INTO rota.worker (incarnation, name, kind, version, started_at, beat_at, lease_until, concurrency, queues)
-VALUES (:worker, :name, :kind, :version, {now}, {now}, {now} + :lease_ms, :concurrency, :queues)
-ON CONFLICT (incarnation) DO UPDATE SET beat_at = excluded.beat_at, lease_until = excluded.lease_until
-
--- name: drop_worker
-DELETE FROM rota.worker WHERE incarnation = :worker
-
--- name: end_lease
-UPDATE rota.worker SET lease_until = {now} - 1 WHERE incarnation = :worker
-
--- name: held_by
--- What a worker holds, as the store sees it: the difference to what it runs is lost, or was never delivered. A row with
--- id 0 says that everything is stopped.
-SELECT id, attempt, cancel FROM rota.turn WHERE worker = :worker AND state = 'running'
-UNION ALL
-SELECT 0, 0, 0 FROM rota.pause WHERE scope = 'all' AND ended_at IS NULL AND (until IS NULL OR until > {now})
-
--- name: stopped
--- The emergency stop, if it is on.
-SELECT by, reason, since, until FROM rota.pause
- WHERE scope = 'all' AND ended_at IS NULL AND (until IS NULL OR until > {now})
-
--- name: take_lease
--- Small leases for the tick and the chores: whoever finds it free or over holds it.
-INSERT INTO rota.lease AS known (name, holder, until) VALUES (:name, :holder, {now} + :lease_ms)
-ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
- WHERE known.until < {now} OR known.holder = excluded.holder
-RETURNING until
-
--- name: drop_lease
-DELETE FROM rota.lease WHERE name = :name AND holder = :holder
 
 -- name: retire
 -- Turns whose member left while they ran.
@@ -405,11 +368,13 @@ UPDATE rota.turn AS turn SET due_at = {now}, manual = CASE WHEN turn.slot_at > {
  WHERE turn.job = asked.name AND turn.standing = 1 AND turn.state = 'waiting' AND turn.due_at > {now}
 
 -- name: due_count
--- How many turns of some jobs are due and not paused.
+-- How many turns of some jobs are due and not paused; lane by lane (CROSS keeps SQLite
+-- from turning the joins around), so that those not due are not read.
 SELECT count(*)
   FROM {rows asked(job text, roster text)}
-  JOIN rota.turn turn ON turn.job = asked.job
- WHERE turn.state = 'waiting' AND turn.paused = 0 AND turn.due_at <= {now} AND turn.due_at <= CAST(:cutoff_at AS bigint)
+  JOIN rota.lane lane ON lane.job = asked.job
+ CROSS JOIN rota.turn turn
+ WHERE turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting' AND turn.paused = 0 AND turn.due_at <= {now} AND turn.due_at <= CAST(:cutoff_at AS bigint)
    AND NOT EXISTS (SELECT 1 FROM rota.pause pause
                     WHERE pause.ended_at IS NULL AND (pause.until IS NULL OR pause.until > {now})
                       AND (pause.scope = 'all' OR (pause.scope = 'job' AND pause.name = asked.job)
@@ -481,17 +446,3 @@ WITH ends AS MATERIALIZED (
     SELECT id, run, attempt, job, due_at, began_at, {now}, holder, 'succeeded' FROM done WHERE kept
 )
 SELECT id FROM done
-
--- name: beat_fused
--- PostgreSQL: extend the lease and say what is held, in one statement; a row with id -1 says that the worker is known.
-WITH beaten AS (
-    UPDATE rota.worker SET beat_at = {now}, lease_until = {now} + CAST(:lease_ms AS bigint),
-           running = CAST(:running AS integer), note = CAST(:note AS text)
-     WHERE incarnation = :worker
-    RETURNING 1
-)
-SELECT -1 AS id, 0 AS attempt, 0 AS cancel FROM beaten
-UNION ALL
-SELECT id, attempt, cancel FROM rota.turn WHERE worker = :worker AND state = 'running'
-UNION ALL
-SELECT 0, 0, 0 FROM rota.pause WHERE scope = 'all' AND ended_at IS NULL AND (until IS NULL OR until > {now})
