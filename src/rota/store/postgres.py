@@ -114,8 +114,16 @@ class Postgres:
         return version == 0
 
     async def partition(self) -> None:
-        """Make the journal's partitions for today and the days ahead; those that exist are left alone."""
-        await self.write(self._partition)
+        """Make the journal's partitions for today and the days ahead; those that exist are left alone.
+
+        A day whose rows already lie in the partition for the rest cannot get its own: they stay where they are, and
+        the store opens all the same.
+        """
+        journal = self.dictionary.table("journal")
+        for bounds, table in await self.write(self._days_to_make):
+            text = f"CREATE TABLE IF NOT EXISTS {table} PARTITION OF {journal} FOR VALUES {bounds}"
+            with contextlib.suppress(asyncpg.CheckViolationError):
+                await self.write(partial(_locked, text))
 
     @contextlib.asynccontextmanager
     async def borrowed(self) -> AsyncIterator[Any]:
@@ -134,7 +142,8 @@ class Postgres:
             with contextlib.suppress(StoreUnavailable):  # somebody reads it: it goes the next time
                 await self.write(partial(chores.drop_partition, self.dictionary, name))
 
-    def _partition(self) -> Op[None]:
+    def _days_to_make(self) -> Op[list[tuple[str, str]]]:
+        """The bounds and names of the partitions that are missing; the one for the rest is made at once."""
         yield Call("schema_lock", {})
         rows = yield Call("now", {})
         today = rows[0][0] // DAY_MS
@@ -142,14 +151,11 @@ class Postgres:
         rest = self.dictionary.table("journal_rest")
         yield Call("sql", {"text": f"CREATE TABLE IF NOT EXISTS {rest} PARTITION OF {journal} DEFAULT"})
         present = {row[0] for row in (yield Call("partitions", {"schema": self._schema}))}
-        for day in range(today, today + PARTITIONS_AHEAD + 1):
-            if f"journal_{day}" in present:
-                continue
-            bounds = f"FROM ({day * DAY_MS}) TO ({(day + 1) * DAY_MS})"
-            table = self.dictionary.table(f"journal_{day}")
-            yield Call(
-                "sql", {"text": f"CREATE TABLE IF NOT EXISTS {table} PARTITION OF {journal} FOR VALUES {bounds}"}
-            )
+        missing = [day for day in range(today, today + PARTITIONS_AHEAD + 1) if f"journal_{day}" not in present]
+        return [
+            (f"FROM ({day * DAY_MS}) TO ({(day + 1) * DAY_MS})", self.dictionary.table(f"journal_{day}"))
+            for day in missing
+        ]
 
     async def read(self, make: Callable[[], Op[T]]) -> T:
         """Run an operation outside a transaction when it is one statement, else in a snapshot."""
@@ -281,6 +287,12 @@ class Postgres:
             await asyncio.to_thread(self._beside.close)
             self._beside = None
         await self._pool.close()
+
+
+def _locked(text: str) -> Op[None]:
+    """Run one statement of the schema while no other process does."""
+    yield Call("schema_lock", {})
+    yield Call("sql", {"text": text})
 
 
 def _said(error: BaseException) -> str:

@@ -95,6 +95,19 @@ def test_festival_rows_are_compared_only_when_rules_are_given(tmp_path):
     assert "2026-01-26" in "\n".join(wrong.lines())
 
 
+def test_an_unknown_festival_is_a_miss_and_does_not_end_the_check(tmp_path):
+    path = tmp_path / "festivals.csv"
+    columns = "kind,festival,city,lat,lon,year,date"
+    rows = (
+        "festival,feast_of_nobody,Delhi,28.65,77.23,2025,2025-01-01",
+        "festival,diwali,Delhi,28.65,77.23,2025,2025-10-20",
+    )
+    path.write_text("\n".join((columns, *rows)), encoding="utf-8")
+    report = check(path)
+    assert not report.ok
+    assert [failure.column for kind in report.kinds.values() for failure in kind.failures] == ["feast_of_nobody"]
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "cities.csv"
     path.write_text("slug,name\nmumbai,Mumbai\n", encoding="utf-8")
