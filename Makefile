@@ -62,7 +62,7 @@ sim: $(READY) ## Run the simulation; SEED=4711 repeats one world, WORLDS=1000 li
 lock: ## Make requirements.lock again from pyproject.toml
 	$(PYTHON) -m venv --clear build/lock
 	build/lock/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	build/lock/bin/python -m pip install --quiet --editable ".[postgres,redis,web,fast]" --group dev --group panchangam
+	build/lock/bin/python -m pip install --quiet --editable ".[postgres,redis,web,fast,http]" --group dev --group panchangam
 	@echo "# Exact versions of everything that \`make\` installs. Made by \`make lock\`; do not edit." > build/lock.txt
 	@build/lock/bin/python -m pip freeze --exclude-editable --exclude pip >> build/lock.txt
 	@mv build/lock.txt requirements.lock

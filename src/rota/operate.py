@@ -130,7 +130,7 @@ async def run_now(
         wanted = f"a member of {spec.each}" if spec.each else "no member"
         raise BadInput(f"{job} runs for {wanted}, but the call says {shown(member)}")
     which = Which(job=job, roster=spec.each, member=member)
-    deed = _deed(by, "run_now", _turn_target(which), reason)
+    deed = deed_of(by, "run_now", _turn_target(which), reason)
     rules = _Rules(store.catalog)
     started = await store.write(lambda: operators.run_now(which, rules, deed), wakes=True)
     if started is None:
@@ -165,7 +165,7 @@ async def pause(
     """
     scope, name = _one_target(job, roster, member)
     await _known(store, scope, name)
-    deed = _deed(by, "pause", f"{scope}:{name}", _needed(reason, "a pause"))
+    deed = deed_of(by, "pause", f"{scope}:{name}", needed(reason, "a pause"))
     until_at = None if until is None else instant_ms(until, name="until")
     now = store.clock.now_ms()
     if until_at is not None and until_at <= now:
@@ -185,7 +185,7 @@ async def resume(
 ) -> bool:
     """End a pause; what was missed is made up as each job's `catch_up` says. False when nothing was paused."""
     scope, name = _one_target(job, roster, member)
-    deed = _deed(by, "resume", f"{scope}:{name}", reason)
+    deed = deed_of(by, "resume", f"{scope}:{name}", reason)
     ended = await store.write(lambda: pauses.resume(scope, name, deed), gate="exclusive", wakes=True)
     if not ended:
         await _known(store, scope, name)
@@ -208,7 +208,7 @@ async def stop_all(
     worker, or the time is over. Stopping again is safe: the first one stays on record.
     """
     checked_choice(running, ("finish", "cancel"), what="running=")
-    deed = _deed(by, "stop", "all", _needed(reason, "a stop"))
+    deed = deed_of(by, "stop", "all", needed(reason, "a stop"))
     wait_s = _seconds(wait)
     cancel = running == "cancel"
     done = await store.write(lambda: pauses.stop(deed, cancel=cancel, most=MOST_LISTED), gate="exclusive", wakes=True)
@@ -239,7 +239,7 @@ async def resume_all(
         checked_choice(catch_up, ("latest", "all", "none"), what="catch_up=")
     spread_ms = duration_ms(spread, name="spread")
     said = catch_up is not None or spread_ms != PLAIN_SPREAD_MS
-    deed = _deed(by, "resume", "all", reason)
+    deed = deed_of(by, "resume", "all", reason)
     ended = await store.write(
         lambda: pauses.resume_all(deed, catch_up=catch_up, spread_ms=spread_ms if said else None),
         gate="exclusive",
@@ -265,7 +265,7 @@ async def hold(
     IllegalTransition when all that was found runs, NotFound when nothing was found.
     """
     which = _which(store, job, member, id)
-    deed = _deed(by, "hold", _turn_target(which), _needed(reason, "a hold"))
+    deed = deed_of(by, "hold", _turn_target(which), needed(reason, "a hold"))
     acted = await store.write(lambda: operators.hold(which, deed))
     _check_found(which, acted)
     if acted.running and not acted.changed:
@@ -287,7 +287,7 @@ async def unhold(
 ) -> list[int]:
     """Let held turns go: they are due now, and slots stay; the turns that are let go, none if none was held."""
     which = _which(store, job, member, id)
-    deed = _deed(by, "unhold", _turn_target(which), reason)
+    deed = deed_of(by, "unhold", _turn_target(which), reason)
     rules = _Rules(store.catalog)
     acted = await store.write(lambda: operators.unhold(which, rules, deed), wakes=True)
     _check_found(which, acted)
@@ -316,7 +316,7 @@ async def cancel(
     is nothing of that name, Conflict when there was nothing to cancel.
     """
     which = _which(store, job, member, id)
-    deed = _deed(by, "cancel", _turn_target(which), reason)
+    deed = deed_of(by, "cancel", _turn_target(which), reason)
     rules = _Rules(store.catalog)
     acted = await store.write(lambda: operators.cancel(which, rules, deed), wakes=True)
     _check_found(which, acted)
@@ -343,7 +343,7 @@ async def requeue(
         raise BadInput("requeue takes either id= (a dead letter or its run) or error= (the fingerprint of a cause)")
     letter, run = _letter_id(id)
     target = f"error:{error}" if error is not None else f"dead:{id}"
-    deed = _deed(by, "requeue", target, reason)
+    deed = deed_of(by, "requeue", target, reason)
     spread_ms = 0 if spread is None else duration_ms(spread, name="spread")
     rules = _Rules(store.catalog)
 
@@ -359,7 +359,7 @@ async def clear_cache(
     store: Store, cache: Cache, *, prefix: str = "", reason: str | None = None, by: str = "local"
 ) -> int:
     """Delete the cache's entries under a prefix, all of them without one; how many there were."""
-    deed = _deed(by, "clear_cache", f"cache:{prefix}*", reason)
+    deed = deed_of(by, "clear_cache", f"cache:{prefix}*", reason)
     if cache.kind == "table":
         return await store.write(lambda: chores.clear_cache(prefix, deed))
     count = await cache.delete_prefix(prefix)
@@ -367,13 +367,15 @@ async def clear_cache(
     return count
 
 
-def _deed(by: str, act: str, target: str, reason: str | None) -> Deed:
+def deed_of(by: str, act: str, target: str, reason: str | None) -> Deed:
+    """What the audit keeps of an act; BadInput where nobody says who does it."""
     if not by.strip():
         raise BadInput(f"by= must name who does it, not {shown(by)}")
     return Deed(clean_text(by, most=512), act, target, None if reason is None else clean_text(reason))
 
 
-def _needed(reason: str, what: str) -> str:
+def needed(reason: str, what: str) -> str:
+    """The reason, where an act may not be without one."""
     if not reason.strip():
         raise BadInput(f"{what} needs a reason, because others will wonder: say reason=")
     return reason

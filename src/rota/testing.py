@@ -111,7 +111,7 @@ class Isolated:
         ended = 0
         while True:
             summary = await self._rota.tick()
-            came = summary.due - summary.left
+            came = sum(count.ended for count in summary.jobs)
             ended += came
             if not came:
                 return ended

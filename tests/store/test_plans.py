@@ -75,7 +75,7 @@ HOT = {
     ),
     "claim_lane": Hot(Call("claim_lane", _LANE | {"worker": "w1", "lease_ms": 1000}), "sqlite"),
     "heads": Hot(Call("heads", _LANE), "sqlite"),
-    "lanes": Hot(Call("lanes", {}, _PAIRS)),
+    "lanes": Hot(Call("lanes", {"careful": 0}, _PAIRS)),
     "next_due": Hot(Call("next_due", {}, _PAIRS)),
     "due_count": Hot(Call("due_count", {"cutoff_at": 2**62}, _PAIRS)),
     "running_of": Hot(Call("running_of", {}, [("daily",), ("mail",)])),
@@ -108,6 +108,18 @@ HOT = {
     "standing": Hot(Call("standing", {}, [(n,) for n in range(1, 51)])),
     "dead_by_run": Hot(Call("dead_by_run", {"turn": 7, "run": 1})),
     "dead_by_error": Hot(Call("dead_by_error", {"error": "e7", "most": 100})),
+    "survey": Hot(
+        Call("survey", {"cutoff_at": 2**62}, [(ask.job, ask.roster, ask.lease_ms, 50) for ask in _ASKED]), "postgres"
+    ),
+    "survey_lane": Hot(Call("survey_lane", _LANE | {"lease_ms": 1000}), "sqlite"),
+    "take": Hot(Call("take", {"worker": "w1"}, [(n, START_MS, START_MS) for n in range(1, 51)])),
+    "wait": Hot(Call("wait", {}, [(n, START_MS, "limit x") for n in range(1, 51)])),
+    "rouse": Hot(Call("rouse", {}, [("serial k", 1), ("cap k", 2)])),
+    "serial_holders": Hot(Call("serial_holders", {}, [("k",)])),
+    "hold_serials": Hot(Call("hold_serials", {}, [("k", 7, 1)])),
+    "running_members": Hot(Call("running_members", {}, [("daily",)])),
+    "rest_batch": Hot(Call("rest_batch", {}, [("daily", "batch daily", 5000)])),
+    "waiting_for": Hot(Call("waiting_for", {"most": 50})),
     "prune_keys": Hot(Call("prune_keys", {"most": 100})),
     "prune_dead": Hot(Call("prune_dead", {"keep_ms": HOUR_MS, "most": 100})),
 }

@@ -8,6 +8,7 @@ Not here: the application itself (rota.py).
 from typing import Any, Protocol
 
 from rota.clock import Clock
+from rota.define.catalog import Catalog
 from rota.engine.enqueue import Enqueuer
 from rota.store.store import Store
 
@@ -18,6 +19,14 @@ class Host(Protocol):
     @property
     def clock(self) -> Clock:
         """The clock of the application."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """What the application declares."""
+
+    @property
+    def _host(self) -> "Host | None":
+        """The application that has taken it in."""
 
     @property
     def enqueuer(self) -> Enqueuer:

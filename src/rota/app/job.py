@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import update_wrapper
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
 from rota import operate
 from rota.app.host import Host
 from rota.define.job import JobSpec
+from rota.define.link import DEFAULT_CAUSES, Causes, chain_with
 from rota.define.names import checked_run_key
 from rota.define.options import checked_priority
 from rota.define.units import duration_ms, instant, instant_ms
@@ -24,6 +25,7 @@ from rota.turn.records import Fresh
 
 P = ParamSpec("P")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 Duration = timedelta | str
 
 REMEMBER_LEAST_MS: Final = 86_400_000  # a key is remembered for a day after its run has ended, never less (G-2)
@@ -117,6 +119,59 @@ class Job(Generic[P, T]):
         """The job's name, which is for ever."""
         return self.spec.name
 
+    # -- declaring ---------------------------------------------------------------------------------
+
+    @overload
+    def fallback(self, function: F, /) -> F: ...
+    @overload
+    def fallback(
+        self, function: None = None, /, *, on: Causes = ..., scope: str | None = None, timeout: Duration | None = None
+    ) -> Callable[[F], F]: ...
+    def fallback(
+        self,
+        function: Any = None,
+        /,
+        *,
+        on: Causes = DEFAULT_CAUSES,
+        scope: str | None = None,
+        timeout: Duration | None = None,
+    ) -> Any:
+        """Declare what answers when the handler, or the fallback before, comes to one of `on`, within one attempt.
+
+        It takes what the handler takes, or less, and stays a plain function. Links are called in the order of
+        declaration, each once at most; one whose `scope` (a name with holes as a Limit's; the handler's is the
+        job's `scope=`) cools is passed over; the journal says which link answered and why the earlier ones did
+        not. What is not in `on` ends the attempt. After `timeout` a link is cancelled (a plain function is left
+        behind) and counts as a TimeoutError; the job's timeout is the deadline of the whole chain. When all cool,
+        the run waits for the first of them without using a try. Raises ConfigError for what cannot be called.
+
+        >>> from rota import Member, RateLimited, Rota, every
+        >>> rota = Rota("sqlite:///:memory:")
+        >>> users = rota.roster("users")
+        >>> @rota.job(each=users, schedule=every("24h"), scope="llm:big")
+        ... async def letter(user: Member) -> None:
+        ...     raise RateLimited("llm:big", after="1h")
+        >>> @letter.fallback(scope="llm:small", timeout="30s")
+        ... async def small_model(user: Member) -> None: ...
+        >>> @letter.fallback(on=Exception)
+        ... def rules(user: Member) -> None: ...
+        >>> [link.name for link in letter.spec.links]
+        ['letter', 'small_model', 'rules']
+        """
+        if function is None:
+            return lambda function: self._declare_link(function, on, scope, timeout)
+        return self._declare_link(function, on, scope, timeout)
+
+    def _declare_link(self, function: F, on: Causes, scope: str | None, timeout: Duration | None) -> F:
+        links = chain_with(self._rota.catalog.jobs[self.name], function, on=on, scope=scope, timeout=timeout)
+        host: Host | None = self._rota
+        while host is not None:  # an application that has taken this one in holds the job too
+            host.catalog.jobs[self.name] = replace(host.catalog.jobs[self.name], links=links)
+            host.catalog.__dict__.pop("followers", None)  # worked out from the jobs as they were
+            host = host._host
+        self.spec = self._rota.catalog.jobs[self.name]
+        return function
+
     # -- one-offs ----------------------------------------------------------------------------------
 
     def options(
@@ -150,9 +205,9 @@ class Job(Generic[P, T]):
     async def enqueue(self, *args: Any, on: object = None, **kwargs: Any) -> Handle:
         """Add a run of this one-off job; when this returns, it is in the store.
 
-        With `on=` (a connection of sqlite3, apsw, the PostgreSQL driver or SQLAlchemy) it is added in the
-        caller's transaction, which rota never commits. Raises BadInput for arguments that cannot be stored;
-        StoreUnavailable when the store is away: then it may or may not have been added, and repeating with a
+        With `on=` (a connection of sqlite3, apsw, asyncpg, psycopg 3, SQLAlchemy or, from plain functions, Django) it
+        is added in the caller's transaction, which rota never commits. Raises BadInput for arguments that cannot be
+        stored; StoreUnavailable when the store is away: then it may or may not have been added, and repeating with a
         `key` is safe.
         """
         item = self._fresh(self.spec.arguments.bind(args, kwargs))

@@ -3,7 +3,7 @@
 Always true: declaring touches no store; the first awaited call opens it; a configuration error appears at
 import, not in a run.
 
-Not here: what the verbs do (operate.py, engine, insight, rosters.py).
+Not here: the operators' verbs (verbs.py), what the verbs do (operate.py, engine, insight, rosters.py).
 """
 
 import asyncio
@@ -11,15 +11,16 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
 import msgspec
 
-from rota import operate, rosters
+from rota import rosters
 from rota.app.job import Job
 from rota.app.kept import AppCache
 from rota.app.roster import Roster
+from rota.app.verbs import Verbs
 from rota.cache import Cache, cache_of
 from rota.clock import Clock
 from rota.define.catalog import Catalog
@@ -37,9 +38,8 @@ from rota.engine.worker import Worker
 from rota.errors import ConfigError
 from rota.events import Events, Listener
 from rota.insight.freshness import recount
-from rota.insight.status import Status, status
-from rota.insight.why import why
 from rota.settings import Settings
+from rota.store.foreign.places import wait_here
 from rota.store.port import Database
 from rota.store.store import Store, database
 
@@ -50,7 +50,7 @@ Duration = timedelta | str
 DEFAULT_URL = "sqlite:///.rota/rota.db"
 
 
-class Rota:
+class Rota(Verbs):
     """An application: its jobs, its rosters, and the store they live in.
 
     `url` is the store ("sqlite:///shop.db", "postgresql://…"); without one it is `ROTA_DB`, else a file in
@@ -236,7 +236,8 @@ class Rota:
     def wait(self, awaitable: Awaitable[T]) -> T:
         """Run one call to its end from a thread without a loop: the blocking façade for synchronous programs.
 
-        In a plain handler it uses the worker's loop. Raises ConfigError inside a running loop: await there.
+        In a plain handler it uses the worker's loop. What is done with `on=` is done in the calling thread, where its
+        connection may be used. Raises ConfigError inside a running loop: await there.
 
         >>> from rota import Rota
         >>> rota = Rota("sqlite:///:memory:")
@@ -256,7 +257,7 @@ class Rota:
             raise ConfigError(message)
         top = self._top
         loop = top._loop if top._loop is not None and top._loop.is_running() else top._loop_beside()
-        return asyncio.run_coroutine_threadsafe(_as_coroutine(awaitable), loop).result()
+        return wait_here(awaitable, loop)
 
     def _loop_beside(self) -> asyncio.AbstractEventLoop:
         if self._beside is None:
@@ -357,124 +358,15 @@ class Rota:
             Duty("recount", 30.0, lambda: _recount(store)),
         ]
 
-    # -- operating ---------------------------------------------------------------------------------
-
-    async def pause(
-        self,
-        *,
-        job: str | None = None,
-        roster: str | None = None,
-        member: str | None = None,
-        reason: str,
-        until: datetime | None = None,
-        by: str = "local",
-    ) -> None:
-        """Pause one of a job, a roster or a member ("roster/key"), until resumed or until an instant."""
-        store = await self.opened()
-        await operate.pause(store, job=job, roster=roster, member=member, reason=reason, until=until, by=by)
-
-    async def resume(
-        self,
-        *,
-        job: str | None = None,
-        roster: str | None = None,
-        member: str | None = None,
-        reason: str | None = None,
-        by: str = "local",
-    ) -> bool:
-        """End a pause; whether there was one."""
-        store = await self.opened()
-        return await operate.resume(store, job=job, roster=roster, member=member, reason=reason, by=by)
-
-    async def stop_all(
-        self, reason: str, running: str = "finish", wait: Duration | None = None, *, by: str = "local"
-    ) -> operate.Stop:
-        """The emergency stop: when this returns nothing is claimed anywhere until `resume_all` (G-17).
-
-        `running="cancel"` cancels what runs, "finish" lets it end; `wait` is how long to wait for that.
-        """
-        return await operate.stop_all(await self.opened(), reason, running=running, wait=wait, by=by)
-
-    async def resume_all(
-        self, catch_up: str | None = None, spread: Duration = "10m", *, reason: str | None = None, by: str = "local"
-    ) -> bool:
-        """End the emergency stop; what became due meanwhile follows each job's `catch_up`, or the one given."""
-        store = await self.opened()
-        return await operate.resume_all(store, catch_up=catch_up, spread=spread, reason=reason, by=by)
-
-    async def hold(
-        self,
-        *,
-        job: str | None = None,
-        member: str | None = None,
-        id: int | str | None = None,
-        reason: str,
-        by: str = "local",
-    ) -> list[int]:
-        """Hold a run (`id`) or a member's turns until a person lets them go; the turns that are held by this."""
-        return await operate.hold(await self.opened(), job=job, member=member, id=id, reason=reason, by=by)
-
-    async def unhold(
-        self,
-        *,
-        job: str | None = None,
-        member: str | None = None,
-        id: int | str | None = None,
-        reason: str | None = None,
-        by: str = "local",
-    ) -> list[int]:
-        """Let held turns go on, due now; the turns that were let go."""
-        return await operate.unhold(await self.opened(), job=job, member=member, id=id, reason=reason, by=by)
-
-    async def cancel(
-        self,
-        *,
-        job: str | None = None,
-        member: str | None = None,
-        id: int | str | None = None,
-        reason: str | None = None,
-        by: str = "local",
-    ) -> operate.Cancelled:
-        """Cancel runs: what waits goes on to its next slot, what runs is asked to stop."""
-        return await operate.cancel(await self.opened(), job=job, member=member, id=id, reason=reason, by=by)
-
-    async def requeue(
-        self,
-        id: int | str | None = None,
-        *,
-        error: str | None = None,
-        spread: Duration | None = None,
-        reason: str | None = None,
-        by: str = "local",
-    ) -> "list[operate.Requeued]":
-        """Make new runs of one dead letter, or of all of a cause, spread over a time."""
-        store = await self.opened()
-        return await operate.requeue(store, id=id, error=error, spread=spread, reason=reason, by=by)
-
-    async def why(self, member: str, job: str | None = None) -> str:
-        """Why a member ("roster/key") is as it is, in sentences."""
-        return await why(await self.opened(), member, job)
-
-    async def status(self) -> Status:
-        """The morning glance."""
-        return await status(await self.opened(), application=self.name, environment=Settings.read().env)
-
 
 def _refuse_unkept(spec: JobSpec) -> None:
     """A policy that this release would not keep is refused: production must not lean on it."""
-    declared: dict[str, object] = {"limit": spec.limits, "batch": spec.batch, "serial": spec.serial}
-    declared |= {"secret": spec.secret, "cap=Cap(by=…)": spec.cap is not None and spec.cap.by}
-    for name, value in declared.items():
-        if value:
-            message = f"the job {spec.name!r} declares {name}, which this release does not keep yet: leave it out"
-            raise ConfigError(message)
+    if spec.secret:
+        message = f"the job {spec.name!r} declares secret, which this release does not keep yet: leave it out"
+        raise ConfigError(message)
 
 
 async def _recount(store: Store) -> None:
     """Count the members of every roster by state, for `status` and the pages."""
     for name in store.catalog.rosters:
         await recount(store, name)
-
-
-async def _as_coroutine(awaitable: Awaitable[T]) -> T:
-    return await awaitable

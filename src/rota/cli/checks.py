@@ -28,6 +28,7 @@ FULL: Final = 2  # what SQLite calls synchronous=FULL
 PASS_S: Final = 120.0  # no pass for two minutes though work is due: nothing drives the engine
 UNEVEN: Final = 1  # what balanced placement leaves (design 4)
 UNEVEN_SHARE: Final = 0.1  # a tenth more or less is what a person sees in the heat-map
+OLD_SNAPSHOT_MS: Final = 300_000  # five minutes: longer than a dump of a small store, short enough to save the queue
 LATE_S: Final = 60.0  # due for a minute and not started: more than a busy second
 
 
@@ -108,7 +109,7 @@ async def pooler(session: Session, store: Store) -> list[Finding]:
         found += _one(
             "pooler", f"something listens for PostgreSQL on port {port}: with a pooler, work is found by polling"
         )
-    for pid, name, age_ms in await store.read(lambda: query("old_snapshots")):
+    for pid, name, age_ms in await store.read(lambda: query("old_snapshots", older_ms=OLD_SNAPSHOT_MS)):
         text = f"session {pid} ({name or 'nameless'}) holds a snapshot for {duration(age_ms / 1000)}: dead rows pile up"
         found += _one("snapshots", text, level=WARNING, fix=f"end its transaction: SELECT pg_terminate_backend({pid})")
     return found

@@ -23,6 +23,8 @@ MARKS = {
     "stale": "▲",
     "dead": "⬣",
     "held": "‖",
+    "limit": "◠",
+    "cooling": "◠",
     "pause": "‖",
     "worker": "!",
     "clock": "!",
@@ -100,6 +102,10 @@ def _job(one: Fields, words: Words) -> list[str]:
 
 
 def _attention(fields: Fields) -> Iterable[str]:
+    for one in fields["waiting"][:MOST_MATTERS]:
+        yield f"{MARKS[one['kind']]} {one['text']}"
+    if fields["waiting"]:
+        yield ""
     matters = fields["attention"]
     if not matters:
         yield "Nothing needs you."

@@ -14,6 +14,7 @@ from typing import Any, Unpack, cast
 
 from rota.define.arguments import Signature, handler_signature
 from rota.define.contract import Schedule
+from rota.define.link import Link
 from rota.define.names import checked_choice, checked_name, nearest
 from rota.define.options import DEFAULTS, JobOptions, followed_names, policies, roster_name, texts, with_defaults
 from rota.define.policy import Batch, Cap, CatchUp, Limit, Retry
@@ -45,6 +46,7 @@ class JobSpec:
     cap: Cap | None
     serial: str | None
     limits: tuple[Limit, ...]
+    scope: str | None
     batch: Batch | None
     run_in: str | None
     catch_up: CatchUp
@@ -59,6 +61,7 @@ class JobSpec:
     redact: tuple[str, ...]
     secret: tuple[str, ...]
     one_off: bool
+    links: tuple[Link, ...] = ()  # the whole chain, its own handler first; empty without fallbacks
 
     @property
     def balanced(self) -> bool:

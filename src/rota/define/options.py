@@ -36,6 +36,7 @@ class JobOptions(TypedDict, total=False):
     cap: int | Cap | None
     serial: str | None
     limit: Limit | Sequence[Limit]
+    scope: str | None
     batch: Batch | None
     run_in: str | None
     catch_up: str | CatchUp
@@ -64,6 +65,7 @@ DEFAULTS: dict[str, Any] = {
     "cap": None,
     "serial": None,
     "limit": (),
+    "scope": None,
     "batch": None,
     "run_in": None,
     "catch_up": "latest",
@@ -113,6 +115,7 @@ def policies(values: Mapping[str, Any], job: str) -> dict[str, Any]:
             _instance(limit, Limit, "limit", job)
             for limit in (limits if isinstance(limits, list | tuple) else (limits,))
         ),
+        "scope": None if values["scope"] is None else check_template(values["scope"], what=f"scope= of {job}"),
         "batch": None if values["batch"] is None else _instance(values["batch"], Batch, "batch", job),
         "run_in": values["run_in"],
         "catch_up": _catch_up(values["catch_up"], job),

@@ -225,6 +225,11 @@ def filled_template(text: str, values: Mapping[str, object]) -> str | None:
     return _HOLE.sub(lambda hole: str(values[hole[1]]), text)
 
 
+def is_open_template(text: str) -> bool:
+    """Whether a name has holes, so that different runs may mean different things by it."""
+    return _HOLE.search(text) is not None
+
+
 def _whole(value: object, *, what: str, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ConfigError(f"{what} must be a whole number from {least:,} to {most:,}, not {shown(value)}")

@@ -8,9 +8,11 @@ Not here: what the port does (engine): checkpoints, fencing, transactions, progr
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
+from rota.define.policy import Limit
 from rota.define.units import instant
 
 T = TypeVar("T")
@@ -33,6 +35,12 @@ class RunPort(Protocol):
 
     async def progress(self, run: "Run", done: int, total: int | None) -> None:
         """Note how far the run is."""
+
+    async def spend(self, run: "Run", limit: Limit, n: int, *, first: bool) -> None:
+        """Take `n` of a limit; `first`: one of them may be the one that the claim took already."""
+
+    async def adjust(self, run: "Run", limit: Limit, rate: str | float, burst: int | None) -> None:
+        """Give a limit another rate from now on, for everyone."""
 
 
 class Run:
@@ -157,6 +165,34 @@ class Run:
         """
         await self._port.complete(self, result, on)
 
+    async def spend(self, limit: Limit, n: int = 1) -> None:
+        """Take `n` calls of a limit, for calls beyond the first, which the claim has taken for the run.
+
+        Waits where there is room within a second; else the run comes again when there is, without using a try
+        (`Snooze`), and `step` keeps what was done so far.
+
+        >>> from rota import Limit
+        >>> amazon = Limit("amazon:{region}", "20/s")
+        >>> async def handler(run: Run) -> None:
+        ...     await run.spend(amazon, 3)
+        """
+        await self._port.spend(self, limit, n, first=False)
+
+    async def charge(self, limit: Limit) -> None:
+        """Take one call of a limit; the first of a run whose job declares the limit was taken by the claim."""
+        await self._port.spend(self, limit, 1, first=True)
+
+    async def adjust(self, limit: Limit, *, rate: str | float, burst: int | None = None) -> None:
+        """Give a limit another rate from now on, for everyone: what a service says in a header of its answer.
+
+        `rate` is "20/s" or a number of calls a second, such as 0.0167. `BadInput` for what cannot be read.
+
+        >>> from rota import Limit
+        >>> async def handler(run: Run) -> None:
+        ...     await run.adjust(Limit("orders", "1/s"), rate="2/s")
+        """
+        await self._port.adjust(self, limit, rate, burst)
+
     async def progress(self, done: int, total: int | None = None) -> None:
         """Tell operators how far the run is, as often as you like.
 
@@ -164,3 +200,11 @@ class Run:
         ...     await run.progress(3, 10)
         """
         await self._port.progress(self, done, total)
+
+
+CURRENT: Final[ContextVar[Run | None]] = ContextVar("rota_run", default=None)  # the run that a handler works on
+
+
+def current() -> Run | None:
+    """The run of the handler that is calling; None outside of one."""
+    return CURRENT.get()

@@ -6,6 +6,7 @@ number; what cannot be taken is one sentence that names the thing, the form expe
 Not here: zones (define/names) and anything that knows what time it is (clock).
 """
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")  # ISO order: monda
 
 _UNITS = {"d": DAY_MS, "h": HOUR_MS, "m": MINUTE_MS, "s": SECOND_MS, "ms": 1}
 _WORDS = {"d": "d", "h": "h", "m": "min", "s": "s", "ms": "ms"}
+_RATE_EXACT = 100  # a rate in whole numbers is within half a percent from here on
 _RATE_UNITS = {unit: _UNITS[unit] for unit in "smhd"}
 _DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9})s)?(?:(\d{1,12})ms)?", re.ASCII)
 _RATE = re.compile(r"(\d{1,9})/([smhd])", re.ASCII)
@@ -96,6 +98,16 @@ def rate(text: object, *, name: str = "rate", error: type[RotaError] = BadInput)
     if match is None or int(match[1]) == 0:
         raise error(f'{name} must be a rate such as "20/s", "30/m", "1000/h" or "50/d", not {shown(text)}')
     return Rate(count=int(match[1]), per_ms=_RATE_UNITS[match[2]])
+
+
+def rate_text(value: object) -> str:
+    """A rate as text: as it is, or from a number of calls a second, such as services name in a header (0.0167)."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        for unit, per_ms in _RATE_UNITS.items():
+            count = value * per_ms / SECOND_MS
+            if count >= _RATE_EXACT or unit == "d":
+                return str(rate(f"{max(1, round(count))}/{unit}" if math.isfinite(count) and count > 0 else value))
+    return str(rate(value))
 
 
 def instant_ms(value: object, *, name: str = "the instant", error: type[RotaError] = BadInput) -> int:

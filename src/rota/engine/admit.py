@@ -21,6 +21,7 @@ from rota.define.job import JobSpec
 from rota.define.policy import CatchUp
 from rota.engine.settle import place_of
 from rota.store.port import Op, query
+from rota.turn.gates import bounds_of
 from rota.turn.records import BEGUN, Ask, Claim, Judged, Line
 
 MARGIN_MS: Final = (
@@ -34,7 +35,13 @@ _GOLDEN: Final = 0.618033988749895  # its multiples fill an interval evenly
 def asks(specs: Iterable[JobSpec]) -> list[Ask]:
     """What a claimer asks for, to serve these jobs."""
     return [
-        Ask(spec.name, spec.each, spec.timeout_ms + MARGIN_MS, spec.cap.n if spec.cap is not None else None)
+        Ask(
+            spec.name,
+            spec.each,
+            spec.timeout_ms + MARGIN_MS,
+            spec.cap.n if spec.cap is not None else None,
+            bounds_of(spec),
+        )
         for spec in specs
     ]
 

@@ -3,13 +3,15 @@
 Always true: every attempt comes to exactly one value, outcome or exception, which `run` returns and never
 raises; a cancellation that rota did not ask for is the handler's own failure.
 
-Not here: what it means for the turn (settle.py), time limits and fences (pump.py keeps those from outside).
+Not here: what it means for the turn (settle.py), time limits and fences (pump.py keeps those from outside),
+which of several links is called (chain.py).
 """
 
 import asyncio
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from typing import Any, Protocol
@@ -18,12 +20,16 @@ import msgspec
 
 from rota.clock import Clock
 from rota.define.job import JobSpec
+from rota.define.link import Link
 from rota.define.outcome import Fail, Outcome, Skip
 from rota.define.roster import Member
-from rota.define.run import Run
+from rota.define.run import CURRENT, Run
 from rota.define.stored import encode_result
-from rota.engine.settle import ProcessDied
-from rota.errors import BadInput
+from rota.engine.chain import Answered, Chain, Doors
+from rota.engine.scopes import Scopes
+from rota.engine.settle import Lost, ProcessDied
+from rota.engine.shared import values_for
+from rota.errors import BadInput, LeaseLost
 from rota.turn.records import Claim
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -38,14 +44,17 @@ class Places:
         self._threads: ThreadPoolExecutor | None = None
         self._processes: ProcessPoolExecutor | None = None
 
-    async def call(self, spec: JobSpec, arguments: dict[str, object]) -> object:
-        """Call a plain function beside the event loop."""
+    async def call(
+        self, spec: JobSpec, arguments: dict[str, object], function: Callable[..., object] | None = None
+    ) -> object:
+        """Call a plain function beside the event loop: the job's own handler, or one of its links."""
+        handler = function or spec.handler
         if spec.run_in == "process":
-            return await self._in_process(partial(call_isolated, spec.handler, arguments))
+            return await self._in_process(partial(call_isolated, handler, arguments))
         if self._clock.held:
-            return spec.handler(**arguments)  # in a held world nothing runs beside the loop
+            return handler(**arguments)  # in a held world nothing runs beside the loop
         context = contextvars.copy_context()
-        return await self._submit(self._thread_pool(), partial(context.run, partial(spec.handler, **arguments)))
+        return await self._submit(self._thread_pool(), partial(context.run, partial(handler, **arguments)))
 
     async def _in_process(self, call: Callable[[], object]) -> object:
         pool = self._process_pool()
@@ -83,6 +92,9 @@ def call_isolated(handler: Callable[..., object], arguments: dict[str, object]) 
         return handler(**arguments)
     except Outcome:
         raise
+    except (TimeoutError, ConnectionError) as error:  # these say that a service is at fault, here as there
+        kind = TimeoutError if isinstance(error, TimeoutError) else ConnectionError
+        raise kind(str(error)) from None
     except Exception as error:  # noqa: BLE001 -- raised again in a form that can travel
         raise RuntimeError(f"{type(error).__name__}: {error}") from None
 
@@ -94,22 +106,50 @@ class MakeRun(Protocol):
         """The object a handler gets."""
 
 
-async def run(spec: JobSpec, claim: Claim, make_run: MakeRun, places: Places) -> object:
-    """The whole way of one attempt: a value (JSON text where the job keeps it), an outcome or an exception."""
+async def run(spec: JobSpec, claim: Claim, make_run: MakeRun, places: Places, scopes: Scopes) -> object:
+    """The whole way of one attempt: a value (JSON text where it is kept), `Answered`, an outcome or an exception."""
     if claim.failed and spec.if_failed == "skip":
         return Skip("what it follows failed")
     try:
         member = member_of(claim) if claim.member is not None else None
-        arguments = spec.arguments.call_args(member, make_run(spec, claim, member), claim.args)
+        this = make_run(spec, claim, member)
+        arguments = spec.arguments.call_args(member, this, claim.args)
     except BadInput as error:
         return Fail(str(error))
     except msgspec.DecodeError as error:
         return Fail(f"the data of {claim.roster}/{claim.member} is not JSON any more: {error}")
+    CURRENT.set(this)  # never reset: every attempt is a task of its own, and the variable ends with it
     try:
+        if spec.links:
+            return await _along_links(spec, claim, this, places, scopes)
         came = await spec.handler(**arguments) if spec.is_async else await places.call(spec, arguments)
         return _kept(spec, came)
     except Exception as error:  # noqa: BLE001 -- the one place: whatever a handler raises is what the attempt came to
         return error
+
+
+async def _along_links(spec: JobSpec, claim: Claim, this: Run, places: Places, scopes: Scopes) -> object:
+    """The way of an attempt whose job has fallbacks."""
+
+    async def call(link: Link) -> object:
+        arguments = _arguments_of(link, spec, claim, this)
+        if link.is_async:
+            return await link.function(**arguments)
+        return await places.call(spec, arguments, link.function)
+
+    doors = Doors(call=call, values=partial(values_for, claim), over=lambda: this.cancelled, never=(Lost, LeaseLost))
+    came = await Chain(spec, doors, scopes).go()
+    return replace(came, value=_kept(spec, came.value)) if isinstance(came, Answered) else came
+
+
+def _arguments_of(link: Link, spec: JobSpec, claim: Claim, this: Run) -> dict[str, object]:
+    """What a link is called with, made anew for each, so that none finds what another has changed."""
+    takes = link.arguments
+    given = spec.arguments.unpack(claim.args)
+    arguments: dict[str, object] = {name: given[name] for name in takes.parameters if name in given}
+    if takes.takes_member:
+        arguments |= dict.fromkeys(takes.member_names, member_of(claim))
+    return arguments | dict.fromkeys(takes.run_names, this)
 
 
 def _kept(spec: JobSpec, came: object) -> object:

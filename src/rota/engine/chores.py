@@ -16,6 +16,7 @@ from typing import Final
 
 from rota.engine.keeper import mark_pass
 from rota.engine.settle import Ended, Lost, end_of
+from rota.engine.shared import wake_of
 from rota.engine.tell import tell_end
 from rota.errors import StoreUnavailable
 from rota.store import chores as duties
@@ -23,6 +24,7 @@ from rota.store import turns
 from rota.store.port import Op, query
 from rota.store.store import Store
 from rota.store.turns import Glance
+from rota.turn.gates import bounds_of
 from rota.turn.records import Ask, Ending
 
 REAP_MOST: Final = 500  # lost attempts given back in one transaction
@@ -155,7 +157,9 @@ class Chores:
                 yield from turns.give_back(claim, worker, why)
                 continue
             try:
-                ends.append(end_of(self._store.catalog, spec, claim, Lost(why), Ended(worker, claim.start_at, 0, 0.0)))
+                end = end_of(self._store.catalog, spec, claim, Lost(why), Ended(worker, claim.start_at, 0, 0.0))
+                wake = wake_of(spec, bounds_of(spec), end, ())
+                ends.append(end if wake is None else end._replace(wake=wake))
             except Exception:  # noqa: BLE001 -- one turn that cannot be judged must not keep the others lost
                 yield from turns.give_back(claim, worker, why)
         if ends:

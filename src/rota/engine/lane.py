@@ -28,7 +28,13 @@ class Lane:
         self.used = 0
         self.share = min(BATCH, (places + 1) // 2)
         self.left: int | None = None  # how many more may be claimed at all; None: as many as come
+        self.deep: set[str] = set()  # limited jobs with more due than a claim has looked at
         self.more = False  # the last claim got all it asked for: there is probably more
+
+    @property
+    def whole(self) -> int:
+        """Places that a batch may fill, which is claimed at once or not at all."""
+        return self.places - self.used if self.left is None else min(self.places - self.used, self.left)
 
     @property
     def free(self) -> int:
@@ -40,7 +46,21 @@ class Lane:
 class Running:
     """An attempt on its way: its claim, its task, and why it was cancelled if it was."""
 
-    __slots__ = ("begun", "claim", "deadline_s", "lane", "spec", "started_at", "started_s", "task", "timer", "why")
+    __slots__ = (
+        "begun",
+        "claim",
+        "deadline_s",
+        "group",
+        "lane",
+        "paid",
+        "probes",
+        "spec",
+        "started_at",
+        "started_s",
+        "task",
+        "timer",
+        "why",
+    )
 
     def __init__(self, claim: Claim, spec: JobSpec, lane: Lane, started_s: float) -> None:
         self.claim = claim
@@ -53,3 +73,6 @@ class Running:
         self.task: Task[None] | None = None
         self.timer: TimerHandle | None = None
         self.why: Exception | None = None
+        self.probes: tuple[str, ...] = ()  # scopes for which this run shows whether they work again
+        self.paid: set[str] | None = None  # buckets of which the claim took a call that the handler has not made yet
+        self.group: list[Running] | None = None  # the batch that one call of the handler works on

@@ -11,29 +11,32 @@ Not here: when to pump (worker.py, tick.py), what an end means (settle.py).
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from rota.define.job import JobSpec
-from rota.define.outcome import PauseJob
+from rota.define.outcome import Hold, PauseJob
 from rota.define.roster import Member
 from rota.define.run import Run
 from rota.define.units import duration_text
 from rota.engine import attempt
 from rota.engine.admit import Admission
+from rota.engine.ends import Ends
 from rota.engine.lane import Lane, Running
-from rota.engine.port import Port
-from rota.engine.settle import Cancelled, Ended, Lost, Released, TimedOut, end_of, well
+from rota.engine.port import MOVED, Port
+from rota.engine.scopes import Scopes
+from rota.engine.settle import Cancelled, Ended, Lost, Released, TimedOut, end_of
 from rota.engine.tell import tell_end, tell_start
+from rota.engine.together import run_together
 from rota.errors import StoreUnavailable
-from rota.store import pauses, reconcile, turns
+from rota.store import claiming, gates, pauses, reconcile, turns
 from rota.store.port import Op, query
 from rota.store.store import Store
 from rota.store.turns import Claimed, Held, Settled
 from rota.turn.records import Claim, Ending, Judged, Well
 
 FRESH_S: Final = 1.0  # a handler starts this long after its claim began at most, else it asks again (G-17: two seconds)
-MOVED: Final = 2  # bit of `on_end`: the member's zone or data changed while the turn ran
 NEVER_S: Final = float("inf")
 STUBBORN_S: Final = 5.0  # a coroutine that swallows its cancellation is given up after this: its place is stuck
 
@@ -54,8 +57,10 @@ class Pump:
         self.stirred = asyncio.Event()
         self.claiming = True
         self.fenced = 0
-        self.completed: set[tuple[int, int]] = set()  # attempts settled inside their caller's transaction
+        self.completed: dict[tuple[int, int], Ending] = {}  # attempts settled inside their caller's transaction
         self._places = attempt.Places(store.clock, most)
+        self.scopes = Scopes(store)
+        self._ends = Ends(admission.catalog, self.scopes, store.clock, incarnation)
         self._port = Port(self)
         self._store_id = ""
         self.lanes: list[Lane] = []
@@ -68,7 +73,10 @@ class Pump:
         self.ended: Callable[[Ending, bool], None] = _nobody
 
     async def learn(self) -> None:
-        """Ask the store who it is: idempotency keys carry its name."""
+        """Ask the store who it is (idempotency keys carry its name), and tell it which scopes close which jobs."""
+        shared = {name: gates.closing(spec) for name, spec in self.admission.catalog.jobs.items()}
+        await self.store.write(lambda: gates.declare(shared))
+        await self.scopes.refresh()
         rows = await self.store.read(lambda: query("meta", name="store"))
         self._store_id = rows[0][0] if rows else ""
 
@@ -92,16 +100,15 @@ class Pump:
             self._unknown = self._repeated = True
             raise
         except Exception as error:
-            if len(ends) <= 1 and not free:
+            if not ends or (len(ends) == 1 and not free):
                 raise
             self.store.events.tell("error", self.store.clock.now_ms(), what="a transaction", error=repr(error))
             self.ends = ends + self.ends
             await self._settle_one_by_one()
             return None
         if claimed is not None and lane is not None:
-            lane.more = len(claimed.run) + claimed.put_back >= free
-            for claim in claimed.run:
-                self.start(claim, lane, began_s)
+            lane.more = not claimed.exhausted and len(claimed.run) + claimed.put_back >= free
+            self._start_all(claimed, lane, began_s)
         await self._after_settle(ends, settled)
         return claimed
 
@@ -113,9 +120,10 @@ class Pump:
             settled = yield from turns.settle(ends, self.incarnation, fused=self._fused)
         if not free or lane is None:
             return settled, None
-        claimed = yield from turns.claim(
-            lane.asks, free, self.incarnation, self._judge, fused=self._fused, cutoff_at=cutoff_at
+        want = claiming.Want(
+            most=free, whole=lane.whole, places=lane.places, cutoff_at=cutoff_at, fused=self._fused, deep=lane.deep
         )
+        claimed = yield from claiming.claim(lane.asks, want, self.incarnation, self._judge)
         return settled, claimed
 
     def _judge(self, claims: list[Claim]) -> Op[Judged]:
@@ -125,22 +133,37 @@ class Pump:
         if self._repeated and len(settled.accepted) < len(ends):
             await self._ask_what_happened(ends, settled)
         self._repeated = False
-        silent = self.ended is _nobody and not self.store.events.heard and not self.completed
+        inside = await self._ended_inside(ends, settled) if self.completed else {}
+        silent = self.ended is _nobody and not self.store.events.heard
         for end in ends:
             if silent and type(end) is Well and settled.took(end):
                 continue  # most ends, and nobody wants to hear of them
-            fence = (end.claim.id, end.claim.attempt)
-            accepted = settled.took(end) or fence in self.completed
-            self.completed.discard(fence)
+            true = inside.get((end.claim.id, end.claim.attempt))
+            accepted = true is not None or settled.took(end)
             if not accepted:
                 self.fenced += 1
-            tell_end(self.store, end, accepted=accepted)
-            self.ended(end, accepted)
+            tell_end(self.store, true or end, accepted=accepted)
+            self.ended(true or end, accepted)
         self._moved.update(turn for turn, bits in settled.tend.items() if bits & MOVED)
         if self._moved:
             moved = sorted(self._moved)
             await self.store.write(lambda: reconcile.tend(self.store.catalog, moved))
             self._moved.difference_update(moved)
+
+    async def _ended_inside(self, ends: Sequence[Ending], settled: Settled) -> dict[tuple[int, int], Ending]:
+        """Of the ends that were refused, those whose attempts had ended inside their caller's transaction, and how.
+
+        The transaction is the truth: what the handler came to afterwards changes nothing, what was rolled back never
+        was. A success that leaves no journal row is believed.
+        """
+        known = {fence: end for end in ends if (fence := (end.claim.id, end.claim.attempt)) in self.completed}
+        found = {fence: self.completed.pop(fence) for fence in known}
+        refused = {fence: found[fence] for fence, end in known.items() if not settled.took(end)}
+        with contextlib.suppress(StoreUnavailable):
+            asked = [end for end in refused.values() if end.journal]
+            done = await self.store.read(lambda: turns.already_settled(asked)) if asked else set()
+            return {fence: end for fence, end in refused.items() if not end.journal or end.claim.id in done}
+        return refused
 
     async def _ask_what_happened(self, ends: Sequence[Ending], settled: Settled) -> None:
         """After a lost answer: what the store has of ours already is accepted, what it holds for us is taken up."""
@@ -194,19 +217,41 @@ class Pump:
 
     # -- starting and ending -----------------------------------------------------------------------
 
+    def _start_all(self, claimed: Claimed, lane: Lane, began_s: float) -> None:
+        """Begin what was claimed; what one call of a handler works on together begins together."""
+        together: dict[str, list[Claim]] = {}
+        for claim in claimed.run:
+            if lane.specs[claim.job].arguments.takes_members:
+                together.setdefault(claim.job, []).append(claim)
+            else:
+                self.start(claim, lane, began_s)
+        for claims in together.values():
+            self._start_together(claims, lane, began_s)
+        for turn, probes in claimed.probes.items():
+            self.running[turn].probes = probes
+
     def start(self, claim: Claim, lane: Lane, began_s: float) -> None:
         """Begin an attempt."""
+        one = self._place(claim, lane, began_s)
+        one.task = asyncio.get_running_loop().create_task(self._attempt(one))
+
+    def _start_together(self, claims: Sequence[Claim], lane: Lane, began_s: float) -> None:
+        group = [self._place(claim, lane, began_s) for claim in claims]
+        task = asyncio.get_running_loop().create_task(self._attempt_together(group))
+        for one in group:
+            one.group, one.task = group, task
+
+    def _place(self, claim: Claim, lane: Lane, began_s: float) -> Running:
         spec = lane.specs[claim.job]
         one = Running(claim, spec, lane, began_s)
         self.running[claim.id] = one
         lane.used += 1
         if lane.left is not None:
             lane.left -= 1
-        loop = asyncio.get_running_loop()
-        one.task = loop.create_task(self._attempt(one))
         one.deadline_s = began_s + spec.timeout_ms / 1000
         if one.deadline_s < self._sweep_at_s:
             self._sweep_from(one.deadline_s)
+        return one
 
     def _sweep_from(self, deadline_s: float) -> None:
         """Look for what is past its time limit at the earliest of all limits: one timer for any number of attempts."""
@@ -227,17 +272,10 @@ class Pump:
             self._sweep_from(soonest_s)
 
     async def _attempt(self, one: Running) -> None:
-        clock = self.store.clock
         one.begun = True
         try:
-            now_s = clock.monotonic()
-            if now_s - one.started_s > FRESH_S and not await self._confirmed(one):
-                one.why = Released("not started: a stop, or the lease was lost meanwhile")
-                raise asyncio.CancelledError  # noqa: TRY301 -- the same way out as any attempt that is called off
-            one.started_s, one.started_at = now_s, one.claim.claimed_at + int((now_s - one.started_s) * 1000)
-            if self.store.events.heard:
-                tell_start(self.store, one.claim)
-            came = await attempt.run(one.spec, one.claim, self._make_run, self._places)
+            await self._begin(one)
+            came = await attempt.run(one.spec, one.claim, self._make_run, self._places, self.scopes)
             if isinstance(came, PauseJob):
                 await self.pause_job(one.spec, came.reason)  # before its end is written, or it would be claimed again
         except asyncio.CancelledError:
@@ -245,7 +283,40 @@ class Pump:
         finally:
             one.lane.used -= 1
             self.stirred.set()
-        self.finish(one, came if one.why is None else one.why)
+        self.finish(one, _word_of(came, one.why))
+
+    async def _attempt_together(self, group: list[Running]) -> None:
+        """One call of the handler for a whole batch; whoever was called off meanwhile has ended by then."""
+        for one in group:
+            one.begun = True
+        try:
+            for one in list(group):
+                await self._begin(one)
+            claims = [one.claim for one in group]
+            came = await run_together(group[0].spec, claims, self._make_run, self._places)
+        except asyncio.CancelledError:
+            came = [RuntimeError("the handler was cancelled by something other than rota")] * len(group)
+        finally:
+            group[0].lane.used -= len(group)
+            self.stirred.set()
+        for one, its in zip(group, came, strict=True):
+            if isinstance(its, PauseJob):
+                await self.pause_job(one.spec, its.reason)
+            self.finish(one, _word_of(its, one.why))
+
+    async def _begin(self, one: Running) -> None:
+        """The last look before the handler: the lease is ours, nothing is stopped, its scope does not cool."""
+        now_s = self.store.clock.monotonic()
+        if now_s - one.started_s > FRESH_S and not await self._confirmed(one):
+            one.why = Released("not started: a stop, or the lease was lost meanwhile")
+            raise asyncio.CancelledError
+        cools = self._ends.cools(one)
+        if cools is not None:
+            one.why = Released(f"not started: {cools} is cooling down")
+            raise asyncio.CancelledError
+        one.started_s, one.started_at = now_s, one.claim.claimed_at + int((now_s - one.started_s) * 1000)
+        if self.store.events.heard:
+            tell_start(self.store, one.claim)
 
     async def _confirmed(self, one: Running) -> bool:
         """Frozen between claim and start: ask the store whether the lease is still ours and nothing is stopped."""
@@ -283,23 +354,24 @@ class Pump:
         if one.timer is not None:
             one.timer.cancel()
         if isinstance(came, Fenced):
+            self.completed.pop((claim.id, claim.attempt), None)
             self.fenced += 1
             self.stirred.set()
             return
-        busy_ms = int((self.store.clock.monotonic() - one.started_s) * 1000)
-        catalog = self.admission.catalog
-        if came is None and not one.spec.after:
-            self.ends.append(well(catalog, one.spec, claim, self.incarnation, one.started_at, busy_ms))
-        else:
-            dice = self.store.clock.dice() if isinstance(came, BaseException) else 0.0
-            facts = Ended(self.incarnation, one.started_at, busy_ms, dice)
-            self.ends.append(end_of(catalog, one.spec, claim, came, facts))
+        self.ends.append(self.end_of(one, came))
         self.stirred.set()
+
+    def end_of(self, one: Running, came: object) -> Ending:
+        """The end of an attempt that came to this."""
+        return self._ends.of(one, came)
 
     def stop(self, turn: int, why: Exception) -> None:
         """Cancel an attempt: time over, a person's wish, a drain, a fence."""
         one = self.running.get(turn)
         if one is None or one.task is None:
+            return
+        if one.group is not None:
+            self._stop_in_group(one, one.group, why)
             return
         if not one.begun:
             # A task that is cancelled before its first step never runs: nobody else would free its place and end it.
@@ -316,6 +388,16 @@ class Pump:
         one.task.cancel()
         one.timer = asyncio.get_running_loop().call_later(STUBBORN_S, self.stop, turn, why)
 
+    def _stop_in_group(self, one: Running, group: list[Running], why: Exception) -> None:
+        """One of a batch ends at once; the call goes on for the others, and is cancelled when nobody is left."""
+        one.why = one.why or why
+        self.finish(one, one.why)
+        if not one.begun:
+            group.remove(one)
+            one.lane.used -= 1
+        if one.task is not None and not any(self.running.get(other.claim.id) is other for other in group):
+            one.task.cancel()
+
     def release_all(self, why: str) -> None:
         """Give everything back."""
         for turn in list(self.running):
@@ -326,6 +408,8 @@ class Pump:
         for turn, one in list(self.running.items()):
             if one.started_s >= asked_s:
                 continue
+            if (turn, one.claim.attempt) in self.completed:
+                continue  # ended inside its caller's transaction, or rolled back: what it settles is asked about
             if held.attempts.get(turn) != one.claim.attempt:
                 self.stop(turn, Fenced("its lease was given to another"))
             elif turn in held.cancelled:
@@ -346,6 +430,14 @@ class Pump:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._places.close()
+
+
+def _word_of(came: object, why: Exception | None) -> object:
+    """What an attempt came to: why it was called off, unless its own last word is that a person must look first.
+
+    A call that may have been carried out must not be made again blindly because its time was over.
+    """
+    return came if why is None or (isinstance(came, Hold) and not isinstance(why, Fenced)) else why
 
 
 class Fenced(Exception):

@@ -15,12 +15,14 @@ from rota.define.catalog import Catalog
 from rota.define.contract import Place
 from rota.define.job import JobSpec
 from rota.define.outcome import Fail, Hold, Outcome, PauseJob, RateLimited, Skip, Snooze
+from rota.engine.chain import Answered, story_of
 from rota.engine.failure import failure_of, failure_saying
+from rota.engine.shared import heat_of
+from rota.turn.gates import COOL_MS
 from rota.turn.records import BEGUN, After, Claim, End, Ending, Failure, Lead, Well
 
 WAIT_MOST_MS: Final = 86_400_000  # a run waits for rate limits for a day in all, then waiting costs tries (design 17)
 LEAST_MS: Final = 1  # what comes again is due after the tick that caused it began, so that tick does not take it again
-RATE_LIMITED_MS: Final = 60_000  # when the service does not say how long: a minute, a guess
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,10 @@ def end_of(catalog: Catalog, spec: JobSpec, claim: Claim, came: object, facts: E
     """The end of an attempt that came to a value (JSON text where the job keeps it), an outcome or an exception."""
     if isinstance(came, BaseException):
         return _ending(_Ending(catalog, spec, claim, facts), came)
+    if isinstance(came, Answered):
+        result = came.value if isinstance(came.value, str) and claim.standing else None
+        answered = _Ending(catalog, spec, claim, facts).succeed(result)
+        return answered._replace(link=came.link, reason=came.why)
     if spec.after or isinstance(came, str):
         result = came if isinstance(came, str) and claim.standing else None
         return _Ending(catalog, spec, claim, facts).succeed(result)
@@ -222,11 +228,12 @@ class _Ending:
 
     def wait_for_limit(self, came: RateLimited) -> End:
         """Later without a try, until a day has been waited in all."""
-        wait_ms = RATE_LIMITED_MS if came.after_ms is None else came.after_ms
+        wait_ms = came.after_ms or COOL_MS
+        heats = () if self.spec.links else (heat_of(self.spec, self.claim, came),)
         if self.claim.waited_ms + wait_ms > WAIT_MOST_MS:
-            return self.retry(came.reason, failure_saying("RateLimited", came.reason), wait_ms)
+            return self.retry(came.reason, failure_saying("RateLimited", came.reason), wait_ms)._replace(heats=heats)
         after = self.same_run(delay_ms=max(wait_ms, LEAST_MS), back=True, waited_ms=wait_ms, reason=came.reason)
-        return self.end("rate_limited", came.reason, after)
+        return self.end("rate_limited", came.reason, after)._replace(heats=heats)
 
 
 def _ending(one: _Ending, came: BaseException) -> End:
@@ -242,7 +249,7 @@ def _ending(one: _Ending, came: BaseException) -> End:
             return one.lose(str(came), LEAST_MS if isinstance(came, ProcessDied) else None)
     failure = failure_of(came)
     said = failure.kind if failure.message == failure.kind else f"{failure.kind}: {failure.message}"
-    return one.retry(said, failure, None)
+    return one.retry(story_of(came) or said, failure, None)
 
 
 def _of_outcome(one: _Ending, came: Outcome) -> End:

@@ -15,7 +15,10 @@ COUNTS: Final = ("succeeded", "retrying", "dead", "snoozed", "skipped", "held", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCount:
-    """What a tick did for one job; `left` was due and not started, `duration` in seconds, `error` the first message."""
+    """What a tick did for one job; `left` was due and not started, `duration` in seconds, `error` the first message.
+
+    `barred` of the postponed were never started: a limit had no room, or a scope cools.
+    """
 
     job: str
     succeeded: int = 0
@@ -27,13 +30,14 @@ class JobCount:
     cancelled: int = 0
     postponed: int = 0
     left: int = 0
+    barred: int = 0
     duration: float = 0.0
     error: str | None = None
 
     @property
     def ended(self) -> int:
         """Runs that were started and have ended."""
-        return self.due - self.left
+        return self.due - self.left - self.barred
 
     @property
     def due(self) -> int:
@@ -46,7 +50,8 @@ class JobCount:
 
     def as_json(self) -> dict[str, Any]:
         """The form of `rota.tick/1`."""
-        return {**asdict(self), "due": self.due, "duration": round(self.duration, 3)}
+        shown = {name: value for name, value in asdict(self).items() if name != "barred"}
+        return {**shown, "due": self.due, "duration": round(self.duration, 3)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,11 +28,14 @@ from rota.errors import StoreUnavailable
 from rota.store import turns
 from rota.store.port import query
 from rota.store.store import Store
+from rota.store.turns import Claimed
+from rota.turn.gates import bounds_of
 from rota.turn.records import Ending
 from rota.version import VERSION
 
 LEASE_MS: Final = 15_000  # as a worker's: a killed tick frees the next within this
 LEASE_NAME: Final = "tick"
+NEAR_MS: Final = 1_000  # room under a limit that is no further away is waited for
 LEAVE_S: Final = 1.0  # for handlers that are cancelled when a tick is cut short
 
 _COUNT_OF: Final = {
@@ -100,6 +103,7 @@ class Tick:
         self._keeper.small = (LEASE_NAME,)
         self._chores = Chores(store, self.incarnation, duties)
         self._count = JobCount(job="")
+        self._barred: set[int] = set()  # turns that were looked at and may not start yet
         self._before = 0  # runs of the jobs that are done
 
     async def run(self) -> TickSummary:
@@ -169,25 +173,45 @@ class Tick:
         cutoff_at = await self._now()
         lane = Lane([spec], self._wish.concurrency)
         self._pump.lanes = [lane]
+        self._barred = set()
         self._progress.begins(spec.name, await self._due(spec, cutoff_at))
         while True:
             over = self._progress.enough or clock.monotonic() >= deadline_s
             lane.left = 0 if over else self._left(spec)
             self._pump.stirred.clear()
             claimed = await self._pump.turn_over(lane, cutoff_at)
-            if claimed is not None and (claimed.run or claimed.put_back):
+            if claimed is not None:
+                self._barred.update(claimed.waiting)
+            if claimed is not None and (claimed.run or claimed.put_back or (claimed.any and not claimed.exhausted)):
                 await give_way()
                 continue
             if self._pump.running or self._pump.ends:
                 if not self._pump.ends:
                     await self._pump.stirred.wait()
+            elif await self._rest(spec, deadline_s, over=over, claimed=claimed):
+                continue
             elif claimed is not None or over or self._left(spec) == 0 or lane.used >= lane.places:
                 break  # the last: every place is stuck in a handler that swallowed its cancellation
-        left = await self._due(spec, cutoff_at)
-        count = self._count.but(left=left, duration=clock.monotonic() - began_s)
+        left, barred = await self._due(spec, cutoff_at), len(self._barred)
+        if left and claimed is not None and (claimed.next_due_ms or 0) > 0:
+            barred, left = barred + left, 0  # due, behind a limit without room or a scope that cools
+        duration = clock.monotonic() - began_s
+        count = self._count.but(left=left, barred=barred, postponed=self._count.postponed + barred, duration=duration)
         self._before += count.ended
         self._progress.ends(count)
         return count
+
+    async def _rest(self, spec: JobSpec, deadline_s: float, *, over: bool, claimed: Claimed | None) -> bool:
+        """Wait for the pause between two batches, which is the job's own rhythm, or for room that is near."""
+        clock = self._store.clock
+        wait_ms = 0 if claimed is None else claimed.next_due_ms or 0
+        most_ms = NEAR_MS if spec.batch is None else max(NEAR_MS, spec.batch.pause_ms)
+        if over or clock.held or bounds_of(spec) is None or not 0 < wait_ms <= most_ms:
+            return False
+        if clock.monotonic() + wait_ms / 1000 >= deadline_s:
+            return False
+        await clock.sleep(wait_ms / 1000)
+        return True
 
     def _left(self, spec: JobSpec) -> int | None:
         """How many more may start.
@@ -221,6 +245,7 @@ class Tick:
     def _ended(self, end: Ending, accepted: bool) -> None:  # noqa: FBT001 -- the pump's form
         if not accepted or end.claim.job != self._count.job:
             return
+        self._barred.discard(end.claim.id)
         name = _COUNT_OF[end.outcome]
         error = self._count.error
         if error is None and name in {"retrying", "dead"}:

@@ -162,7 +162,7 @@ class Worker:
             claimed = await self.pump.turn_over(lane)
             if claimed is None:
                 continue
-            worked = worked or bool(claimed.run or claimed.put_back)
+            worked = worked or (claimed.any and not claimed.exhausted)
             if claimed.next_due_ms is not None:
                 soonest_ms = min(claimed.next_due_ms, soonest_ms if soonest_ms is not None else claimed.next_due_ms)
         if worked or self.pump.ends:

@@ -7,8 +7,11 @@ Not here: counting members (freshness), the verdict (status).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import datetime
+from typing import Final, NamedTuple
 
+from rota.define.units import MINUTE_MS, SECOND_MS, instant_ms
+from rota.insight.limits import Cooldown, LimitView, cooldowns, limits
 from rota.insight.words import about, clock, many, short
 from rota.store.pauses import Pause
 from rota.store.port import Op, query
@@ -16,22 +19,31 @@ from rota.store.reads import DeadGroup, HeldGroup, JobRow, StaleGroup, WorkerRow
 from rota.store.store import Store
 
 MOST_GROUPS = 50  # causes of one kind: a page shows seven lines in all
+LONG_MS: Final = 10 * MINUTE_MS  # a limit that is full, or a scope that cools, for longer than this needs somebody
 
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """One line: its kind (clock, worker, stale, dead, held, pause, unknown), what and since when, and how many."""
+    """One line: what and since when, and how many.
+
+    The kinds are clock, worker, stale, dead, held, limit, cooling, pause and unknown.
+    """
 
     kind: str
     text: str
     count: int
 
+    def as_json(self) -> dict[str, object]:
+        """The entry of `rota.status/1`."""
+        return {"kind": self.kind, "text": self.text, "count": self.count}
+
 
 class Found(NamedTuple):
-    """The lines, and the number of causes for which members are stale."""
+    """The lines, the number of causes for which members are stale, and what waits and needs nobody yet."""
 
     matters: tuple[Matter, ...]
     reasons: int
+    waiting: tuple[Matter, ...]
 
 
 class _Groups(NamedTuple):
@@ -57,6 +69,7 @@ async def matters(
         if not stopped and ("job", job.name) not in held and ("roster", job.roster or "") not in held
     ]
     groups = await store.read(lambda: _groups(going))
+    back = await _held_back(store, now_ms, {job.name for job in jobs} - set(going))
     lines = [
         *(
             [Matter("clock", "The clock of this machine has leapt and is not believed yet.", 1)]
@@ -67,11 +80,12 @@ async def matters(
         *[_stale(group, groups.messages, now_ms) for group in groups.stale],
         *[_dead(group, now_ms) for group in groups.dead],
         *[_held(group) for group in groups.held],
+        *[matter for matter, long in back if long],
         *[_paused(pause, now_ms) for pause in groups.pauses],
         *_unknown(store, jobs),
     ]
     causes = {(group.error or group.job) for group in groups.stale if group.roster is not None}
-    return Found(tuple(lines), max(1, len(causes)))
+    return Found(tuple(lines), max(1, len(causes)), tuple(matter for matter, long in back if not long))
 
 
 def _groups(going: Sequence[str]) -> Op[_Groups]:
@@ -104,6 +118,47 @@ def _dead(group: DeadGroup, now_ms: int) -> Matter:
 def _held(group: HeldGroup) -> Matter:
     reason = f": {short(group.reason)}" if group.reason else ""
     return Matter("held", f"{many(group.turns, 'turn', 'turns')} of {group.job} on hold{reason}", group.turns)
+
+
+async def _held_back(store: Store, now_ms: int, paused: set[str]) -> list[tuple[Matter, bool]]:
+    """What waits for limits and scopes, and whether that lasts long; jobs that are paused wait for their resume."""
+    cooling = [one for one in await cooldowns(store) if not _at_rest(one.jobs, paused)]
+    hot = {one.scope for one in cooling}
+    found: list[tuple[Matter, bool]] = []
+    for view in await limits(store):
+        if view.waiting and not _at_rest(view.jobs, paused) and not (view.bucket in hot and view.cooling_until):
+            text = f"{view.waiting:,} waiting: limit {_limit(view, now_ms)}"
+            found.append((Matter("limit", text, view.waiting), _long(view.waiting_since, view.clears_at, now_ms)))
+    for one in cooling:
+        if one.waiting or one.state != "half-open":  # else nobody wants it
+            long = one.state == "cooling" and _long(one.since, one.until, now_ms)
+            found.append((Matter("cooling", _cooling(one, now_ms), max(1, one.waiting)), long))
+    return found
+
+
+def _at_rest(jobs: Sequence[str], paused: set[str]) -> bool:
+    return bool(jobs) and paused.issuperset(jobs)
+
+
+def _long(since: datetime | None, until: datetime | None, now_ms: int) -> bool:
+    """Whether it has lasted, or will last, longer than one leaves it alone."""
+    lasted = since is not None and now_ms - instant_ms(since) > LONG_MS
+    return lasted or (until is not None and instant_ms(until) - now_ms > LONG_MS)
+
+
+def _limit(view: LimitView, now_ms: int) -> str:
+    full_ms = 0 if view.waiting_since is None else now_ms - instant_ms(view.waiting_since)
+    rated = "" if view.rate is None else f" {view.rate}"
+    full = f", full for {about(full_ms)}" if full_ms >= SECOND_MS else ""
+    clears = "" if view.clears_at is None else f", clears about {clock(instant_ms(view.clears_at), now_ms)}"
+    return f"{view.bucket}{rated}{full}{clears}"
+
+
+def _cooling(one: Cooldown, now_ms: int) -> str:
+    until = f"cools until {clock(instant_ms(one.until), now_ms)}"
+    doing = {"cooling": until, "half-open": "has cooled, the next run tries it"}.get(one.state, "is being tried")
+    waits = f"{one.waiting:,} waiting: " if one.waiting else ""
+    return f"{waits}scope {one.scope} {doing}{f': {short(one.reason)}' if one.reason else ''}"
 
 
 def _paused(pause: Pause, now_ms: int) -> Matter:

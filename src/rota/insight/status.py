@@ -23,6 +23,7 @@ from rota.store.store import Store
 SMALL = freshness.SMALL
 QUIET_MS = 2 * MINUTE_MS  # no pass for so long, with work due for so long, is worth a sentence: a guess
 MOST_WORKERS = 1_000
+MOST_WAITING = 20  # limits and scopes that turns wait for without anybody being needed: `rota limit ls` has them all
 MOST_MEMBER_PAUSES = 1_000
 NOTHING = Freshness("", 0, 0, 0, 0, 0, 0, None, 0)
 
@@ -94,6 +95,7 @@ class Status:
     rosters: tuple[RosterStatus, ...]
     jobs: tuple[JobStatus, ...]
     matters: tuple[Matter, ...]
+    waiting: tuple[Matter, ...]
     runs: int
     succeeded: int
     dead: int
@@ -115,7 +117,8 @@ class Status:
             "stopped": pause_json(self.stopped),
             "rosters": [one.as_json() for one in self.rosters],
             "jobs": [one.as_json() for one in self.jobs],
-            "attention": [{"kind": one.kind, "text": one.text, "count": one.count} for one in self.matters],
+            "attention": [one.as_json() for one in self.matters],
+            "waiting": [one.as_json() for one in self.waiting],
             "last24h": {"runs": self.runs, "succeeded": self.succeeded, "dead": self.dead},
             "workers": {"alive": self.alive, "lost": self.lost},
             "lastPassAt": None if self.last_pass_at is None else instant_text(self.last_pass_at),
@@ -232,6 +235,7 @@ async def status(store: Store, *, application: str = "rota", environment: str | 
         rosters=tuple(roster_list),
         jobs=tuple(job_list),
         matters=found.matters,
+        waiting=found.waiting[:MOST_WAITING],
         runs=base.day[0],
         succeeded=base.day[1],
         dead=base.day[2],

@@ -14,6 +14,7 @@ from rota.errors import NotFound
 from rota.insight.alike import LEAST, Alike, alike
 from rota.insight.known import member_of_text
 from rota.insight.status import pause_of
+from rota.insight.waits import told
 from rota.insight.words import about, clock, many, short
 from rota.store import pauses, reads
 from rota.store.pauses import Pause
@@ -43,6 +44,7 @@ class _Case:
     known: bool
     policy: str
     alive: int
+    waits: str = ""
 
 
 async def why(store: Store, name: str, job: str | None = None, *, zone: str = "UTC") -> str:
@@ -52,17 +54,17 @@ async def why(store: Store, name: str, job: str | None = None, *, zone: str = "U
     """
     zone_of(zone)
     roster, key = await member_of_text(store, name)
-    cases = await store.read(lambda: _cases(store, roster, key, job))
+    cases = await store.read(lambda: _cases(store, roster, key, job, zone))
     if not cases:
         what = f"no turn of {job}" if job is not None else "no turns: no job runs for its roster yet"
         if job is not None:
             raise NotFound(f"{roster}/{key} has {what}")
         return f"◌ {key} has {what}."
     worst = max(case.state for case in cases)
-    if worst == FRESH and not any(case.turn.state == "held" for case in cases):
+    telling = [case for case in cases if case.state != FRESH or case.turn.state == "held" or case.waits]
+    if not telling:
         return f"● {key} is fresh. Everything is on time. {_next(cases)}".rstrip()
     lines = [f"{_MARKS[worst]} {key} is {_WORDS[worst]}."]
-    telling = [case for case in cases if case.state != FRESH or case.turn.state == "held"]
     for case in sorted(telling, key=lambda case: (-case.state, case.turn.job)):
         lines += [line for line in _paragraph(case, roster, zone) if line]
     return "\n".join(lines)
@@ -81,7 +83,7 @@ def state_of(turn: TurnRow, pause: Pause | None) -> int:
     return FRESH
 
 
-def _cases(store: Store, roster: str, key: str, job: str | None) -> Op[list[_Case]]:
+def _cases(store: Store, roster: str, key: str, job: str | None, zone: str) -> Op[list[_Case]]:
     turns = yield from reads.member_turns(roster, key, MOST_TURNS)
     name = f"{roster}/{key}"
     held = {(one.scope, one.name): one for one in (yield from pauses.active(name))}
@@ -94,7 +96,14 @@ def _cases(store: Store, roster: str, key: str, job: str | None) -> Op[list[_Cas
         pause = held.get(("member", name)) or pause_of(held, turn.job, roster)
         case = yield from _case(store, turn, pause, alive)
         cases.append(replace(case, alike=(yield from _alike(store, roster, case))))
-    return cases
+    return (yield from _waits(store, cases, zone))
+
+
+def _waits(store: Store, cases: Sequence[_Case], zone: str) -> Op[list[_Case]]:
+    """What keeps those waiting that nothing pauses, other than their time."""
+    asked = [case.turn for case in cases if case.turn.state == "waiting" and case.pause is None]
+    found = yield from told(store.catalog, [(one.id, one.job, one.due_at) for one in asked], zone)
+    return [replace(case, waits=found.get(case.turn.id, "")) for case in cases]
 
 
 def _alike(store: Store, roster: str, case: _Case) -> Op[tuple[Alike, ...]]:
@@ -199,6 +208,8 @@ def _running(turn: TurnRow) -> str:
 
 def _waiting(case: _Case, zone: str) -> str:
     turn = case.turn
+    if case.waits:
+        return case.waits
     if turn.due_at is None:
         return "It waits for the job that it follows."
     if turn.due_at > turn.now:

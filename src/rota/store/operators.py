@@ -15,7 +15,7 @@ import msgspec
 
 from rota.define.units import duration_words, instant_text
 from rota.errors import Conflict, NotFound
-from rota.store import turns
+from rota.store.consequences import lead
 from rota.store.port import Op, Row, query
 from rota.store.sql import Call
 from rota.turn.records import BEGUN, Line
@@ -314,7 +314,7 @@ def _told_followers(ended: Sequence[Standing], rules: Rules) -> Op[None]:
         if turn.standing and (turn.tries or turn.state == "held" or (turn.due_at or 0) <= turn.now)
         for job, bit, leaders in rules.followers(turn.job)
     ]
-    yield from turns.lead(rows)
+    yield from lead(rows)
 
 
 def _counted(lines: Sequence[Line]) -> list[tuple[object, ...]]:

@@ -184,6 +184,7 @@ _WORDS_SQLITE: Mapping[str, str] = {
     "lock": "",
     "lock skip": "",
     "lock of job": "",
+    "lock of bucket": "",
     "lock of turn": "",
     "lock of turn skip": "",
 }
@@ -198,6 +199,7 @@ _WORDS_POSTGRES: Mapping[str, str] = {
     "lock": "FOR UPDATE",
     "lock skip": "FOR UPDATE SKIP LOCKED",
     "lock of job": "FOR UPDATE OF job",
+    "lock of bucket": "FOR UPDATE OF bucket",
     "lock of turn": "FOR UPDATE OF turn",
     "lock of turn skip": "FOR UPDATE OF turn SKIP LOCKED",
 }

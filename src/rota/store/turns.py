@@ -9,10 +9,12 @@ Not here: what an outcome means for a turn (engine/settle.py), joins and leaves 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
+from types import MappingProxyType
 from typing import NamedTuple
 
+from rota.store.consequences import follow, slot_of_run
 from rota.store.port import Op, Row, query
 from rota.store.sql import Call
 from rota.turn.records import Ask, Claim, End, Ending, Fresh, Judged, Line, Well
@@ -21,17 +23,29 @@ STOPPED, BEATEN = 0, -1  # rows that are no turns, in the answer to "what do I h
 UNCAPPED = 1_000_000  # places no worker has
 NEVER_MS = 2**62  # later than any instant
 
-_ORDER = itemgetter(*(Claim._fields.index(name) for name in ("priority", "due_at", "id")))  # G-10
+order = itemgetter(*(Claim._fields.index(name) for name in ("priority", "due_at", "id")))  # G-10
 
 Judge = Callable[[list[Claim]], Op[Judged]]
 
 
 class Claimed(NamedTuple):
-    """The answer of a claim: what to start, and when none was due, in how many ms something is."""
+    """The answer of a claim: what to start, and when none was due, in how many ms something is.
+
+    `probes` are runs that shall show whether a scope works again; `exhausted`: nothing more can start now, though
+    some did; `waiting` are turns that were given the instant at which they may.
+    """
 
     run: list[Claim]
     next_due_ms: int | None
     put_back: int
+    probes: Mapping[int, tuple[str, ...]] = MappingProxyType({})
+    exhausted: bool = False
+    waiting: tuple[int, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        """Whether the claim found anything to do."""
+        return bool(self.run or self.put_back or self.waiting)
 
 
 class Settled(NamedTuple):
@@ -99,7 +113,7 @@ def claim(  # noqa: PLR0913 -- one record more would only be unpacked here
         taken = yield from _claim_by_lane(asks, room, most, worker, cutoff_at)
     if not taken:
         return Claimed([], (yield from next_due(asks)), 0)
-    taken.sort(key=_ORDER)
+    taken.sort(key=order)
     taken = yield from _within(room, taken)
     judged = yield from judge(taken)
     yield Call("put_back", {}, judged.back)
@@ -161,7 +175,7 @@ def _claim_by_lane(
     asks: Sequence[Ask], room: dict[str, int], most: int, worker: str, cutoff_at: int
 ) -> Op[list[Claim]]:
     """The same for a database with one writer: look at the heads of all lanes, then take from each its share."""
-    lanes = yield Call("lanes", {}, [(ask.job, ask.roster) for ask in asks])
+    lanes = yield Call("lanes", {"careful": 0}, [(ask.job, ask.roster) for ask in asks])
     heads: list[tuple[int, int, int, str]] = []
     for job, priority in lanes:
         places = min(most, room.get(job, most))
@@ -208,9 +222,7 @@ def settle(ends: Sequence[Ending], worker: str, *, fused: bool = False) -> Op[Se
         yield Call("write_journal", {}, [line for end in others for line in _lines(end)])
     taken: list[Ending] = [*plain, *others]
     yield Call("add_rollup", {"worker": worker}, _sums(taken))
-    yield from _freed(taken)
-    if others:
-        yield from _consequences(others)
+    yield from follow(taken, others)
     if tend:
         yield Call("retire", {}, [(turn,) for turn, bits in tend.items() if bits & 1])
     return Settled(accepted, tend, outlived)
@@ -242,7 +254,7 @@ def _end_well_fused(ends: Sequence[Well]) -> Op[Answered]:
             one.slot_at,
             one.fresh_ms,
             one.started_at,
-            _slot_of_run(one.claim),
+            slot_of_run(one.claim),
             one.claim.due_at,
             one.journal,
         )
@@ -266,25 +278,6 @@ def _end_otherwise(ends: Sequence[End]) -> Op[Answered]:
     gone = [(end.claim.id, end.claim.attempt, end.worker) for end in ends if end.after is None]
     answered = [(row[0], row[1]) for row in (yield Call("settle", {}, going))]
     return answered + [(row[0], 0) for row in (yield Call("finish", {}, gone))]
-
-
-def _freed(taken: Sequence[Ending]) -> Op[None]:
-    """What an end brings with it: a key that may be forgotten in a while, followers that are due."""
-    keys = [
-        (one.claim.job, one.claim.key, one.claim.id)
-        for one in taken
-        if one.claim.key and not one.claim.standing and (isinstance(one, Well) or one.after is None)
-    ]
-    if keys:
-        yield Call("free_keys", {}, keys)
-    led = [
-        (lead.job, one.claim.roster, one.claim.member, lead.bit, lead.failed, lead.leaders, _slot_of_run(one.claim))
-        for one in taken
-        if one.leads
-        for lead in one.leads
-    ]
-    if led:
-        yield from lead(led)
 
 
 def _outlived(ends: Sequence[Ending]) -> frozenset[tuple[int, int]]:
@@ -324,7 +317,7 @@ def _lines(end: End) -> Sequence[Line]:
         claim.job,
         claim.roster,
         claim.member,
-        _slot_of_run(claim),
+        slot_of_run(claim),
         claim.due_at,
         end.started_at,
         end.worker,
@@ -354,72 +347,6 @@ def _sums(ends: Sequence[Ending]) -> list[tuple[object, ...]]:
     return [(job, *row) for job, row in sums.items()]
 
 
-def _consequences(ends: Sequence[End]) -> Op[None]:
-    """What the other ends bring with them: causes, dead letters, and followers whose leaders had ended again."""
-    failed = [end for end in ends if end.failure is not None]
-    if failed:
-        yield Call("add_errors", {}, _causes(failed))
-    dead = [end for end in ends if end.dead]
-    if dead:
-        yield Call("add_dead_letters", {}, [_dead_letter(end) for end in dead])
-    following = [(end.claim.id, end.after.leaders) for end in ends if end.after is not None and end.after.leaders]
-    if following:
-        yield Call("follow_on", {}, following)
-
-
-News = tuple[str, str | None, str | None, int, int, int, int | None]  # as the statement `lead` wants it
-
-
-def lead(news: Sequence[News]) -> Op[None]:
-    """Tell followers that runs they follow are over; an UPDATE takes one row for each, so theirs are put together."""
-    told: dict[tuple[str, str | None, str | None], News] = {}
-    for one in news:
-        job, roster, member, bit, failed, leaders, slot_at = one
-        before = told.get((job, roster, member))
-        if before is not None:
-            newest = max(slot_at or 0, before[6] or 0) or None  # the order of a batch means nothing
-            one = (job, roster, member, before[3] | bit, before[4] | failed, leaders, newest)  # noqa: PLW2901
-        told[job, roster, member] = one
-    yield Call("lead", {}, [one for one in told.values() if one[2] is not None])
-    yield Call("lead_alone", {}, [(one[0], *one[3:]) for one in told.values() if one[2] is None])
-
-
-def _slot_of_run(claim: Claim) -> int | None:
-    """The slot that this run uses up: a run by hand leaves its turn's slot alone."""
-    return None if claim.manual else claim.slot_at
-
-
-def _causes(failed: Sequence[End]) -> list[tuple[object, ...]]:
-    groups: dict[tuple[str, str], list[End]] = defaultdict(list)
-    for end in failed:
-        if end.failure is not None:
-            groups[end.claim.job, end.failure.fingerprint].append(end)
-    rows: list[tuple[object, ...]] = []
-    for (job, _), group in groups.items():
-        last = group[-1]
-        if last.failure is not None:
-            rows.append((job, *last.failure, len(group), last.claim.id, last.claim.run))
-    return rows
-
-
-def _dead_letter(end: End) -> tuple[object, ...]:
-    claim = end.claim
-    return (
-        claim.id,
-        claim.run,
-        claim.job,
-        claim.roster,
-        claim.member,
-        claim.key,
-        claim.args,
-        _slot_of_run(claim),
-        claim.tries,
-        claim.losses,
-        end.reason or "failed",
-        end.failure.fingerprint if end.failure else None,
-    )
-
-
 def lost(most: int) -> Op[list[tuple[Claim, str]]]:
     """Attempts nobody keeps alive any more, locked until the transaction ends, with the worker that had them."""
     ids = yield from query("lost_ids", most=most)
@@ -431,7 +358,7 @@ def give_back(claim: Claim, worker: str, why: str) -> Op[None]:
     """Let a lost attempt of a job that this process does not know wait for a process that does."""
     yield from query("give_back", turn=claim.id, attempt=claim.attempt)
     who = (claim.job, claim.roster, claim.member)
-    when = (_slot_of_run(claim), claim.due_at, claim.start_at)
+    when = (slot_of_run(claim), claim.due_at, claim.start_at)
     line = Line(claim.id, claim.run, claim.attempt, *who, *when, worker, "lost", why, None, None, 1)
     yield Call("write_journal", {}, [line])
 

@@ -8,6 +8,8 @@ Not here: what an outcome does to a turn (engine/settle.py), the SQL.
 
 from typing import Final, NamedTuple
 
+from rota.turn.gates import Bounds, Heat
+
 BEGUN: Final = 2  # of `caught`: an attempt of this run has started, so the run is late by its due time, not by its slot
 
 
@@ -46,12 +48,16 @@ class Claim(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """What a claimer wants of one job: `lease_ms` is the longest an attempt may take, `cap` the most at once."""
+    """What a claimer wants of one job: `lease_ms` is the longest an attempt may take, `cap` the most at once.
+
+    `bounds` is what its runs share with others, beyond the cap.
+    """
 
     job: str
     roster: str | None
     lease_ms: int
     cap: int | None
+    bounds: Bounds | None = None
 
 
 class After(NamedTuple):
@@ -112,6 +118,18 @@ class Line(NamedTuple):
     slots: int
 
 
+class Wake(NamedTuple):
+    """What the end of an attempt sets free: turns that wait for it (by what they wait for), and the pause of a batch.
+
+    `works` are scopes that its probe has shown to work, `unproved` those it has shown nothing of.
+    """
+
+    frees: tuple[str, ...] = ()
+    works: tuple[str, ...] = ()
+    unproved: tuple[str, ...] = ()
+    batch: tuple[str, int] | None = None
+
+
 class End(NamedTuple):
     """The end of one attempt. `after` is None when the turn goes; `leads` only when the run has ended.
 
@@ -131,6 +149,8 @@ class End(NamedTuple):
     link: str | None = None
     leads: tuple[Lead, ...] = ()
     skipped: tuple[Line, ...] = ()
+    wake: Wake | None = None
+    heats: tuple[Heat, ...] = ()
 
 
 class Well(NamedTuple):
@@ -147,6 +167,7 @@ class Well(NamedTuple):
     fresh_ms: int
     journal: bool
     leads: tuple[Lead, ...] = ()
+    wake: Wake | None = None
 
     @property
     def outcome(self) -> str:

@@ -15,11 +15,13 @@ SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes'
 SELECT pg_backend_pid(), coalesce(inet_server_port(), 0)
 
 -- name: old_snapshots@postgres
--- Sessions that keep the server from cleaning up behind the queue.
+-- Sessions that keep the server from cleaning up behind the queue: with a snapshot, or with a transaction that has
+-- written something and goes on.
 SELECT pid, coalesce(application_name, ''),
-       CAST(floor(extract(epoch FROM clock_timestamp() - xact_start) * 1000) AS bigint)
+       CAST(floor(extract(epoch FROM clock_timestamp() - xact_start) * 1000) AS bigint) AS age_ms
   FROM pg_stat_activity
- WHERE xact_start < clock_timestamp() - interval '5 minutes' AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()
+ WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
+   AND xact_start < clock_timestamp() - CAST(:older_ms AS bigint) * interval '1 millisecond'
  ORDER BY xact_start
  LIMIT 5
 

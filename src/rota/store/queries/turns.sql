@@ -62,6 +62,9 @@ SELECT lane.job, lane.priority
                     WHERE pause.ended_at IS NULL AND (pause.until IS NULL OR pause.until > {now})
                       AND (pause.scope = 'all' OR (pause.scope = 'job' AND pause.name = asked.job)
                            OR (pause.scope = 'roster' AND pause.name = asked.roster)))
+   AND NOT EXISTS (SELECT 1 FROM rota.gate gate JOIN rota.bucket bucket ON bucket.scope = gate.scope
+                    WHERE gate.job = asked.job
+                      AND (bucket.closed_until > {now} OR (bucket.failures > 0 AND :careful = 0)))
  ORDER BY lane.priority, lane.job
 
 -- name: heads
@@ -75,7 +78,7 @@ SELECT id, priority, due_at FROM rota.turn
 -- name: claim_lane
 -- Takes the first due turns of one lane. SQLite: the writer is alone, so nothing has to be skipped.
 UPDATE rota.turn SET
-       state = 'running', worker = :worker, done = 0, attempt = attempt + 1, tries = tries + 1,
+       state = 'running', worker = :worker, done = 0, waits_for = NULL, attempt = attempt + 1, tries = tries + 1,
        leased_until = {now} + :lease_ms,
        prior_start_at = CASE WHEN tries = 0 AND caught < 2 THEN start_at ELSE prior_start_at END,
        start_at = CASE WHEN tries = 0 AND caught < 2 THEN {now} ELSE start_at END
@@ -98,6 +101,8 @@ WITH lanes AS MATERIALIZED (
                         WHERE pause.ended_at IS NULL AND (pause.until IS NULL OR pause.until > {now})
                           AND (pause.scope = 'all' OR (pause.scope = 'job' AND pause.name = asked.job)
                                OR (pause.scope = 'roster' AND pause.name = asked.roster)))
+       AND NOT EXISTS (SELECT 1 FROM rota.gate gate JOIN rota.bucket bucket ON bucket.scope = gate.scope
+                        WHERE gate.job = asked.job AND (bucket.closed_until > {now} OR bucket.failures > 0))
 ), picked AS MATERIALIZED (
     SELECT first.id, lanes.lease_ms
       FROM lanes CROSS JOIN LATERAL (
@@ -111,7 +116,7 @@ WITH lanes AS MATERIALIZED (
      LIMIT CAST(:most AS bigint)
 ), taken AS (
     UPDATE rota.turn SET
-           state = 'running', worker = :worker, done = 0, attempt = attempt + 1, tries = tries + 1,
+           state = 'running', worker = :worker, done = 0, waits_for = NULL, attempt = attempt + 1, tries = tries + 1,
            leased_until = {now} + picked.lease_ms,
            prior_start_at = CASE WHEN tries = 0 AND caught < 2 THEN start_at ELSE prior_start_at END,
            start_at = CASE WHEN tries = 0 AND caught < 2 THEN {now} ELSE start_at END
@@ -132,8 +137,10 @@ SELECT asked.id, member.zone, member.data, member.owner, member.weight
 
 -- name: next_due
 -- In how many ms the next turn of these jobs comes up, by the store's clock: so long may an idle worker sleep.
-SELECT min(soon.due_at) - {now} FROM (
-    SELECT (SELECT turn.due_at FROM rota.turn turn
+SELECT min(CASE WHEN soon.open_at > soon.due_at THEN soon.open_at ELSE soon.due_at END) - {now} FROM (
+    SELECT (SELECT max(bucket.closed_until) FROM rota.gate gate JOIN rota.bucket bucket ON bucket.scope = gate.scope
+             WHERE gate.job = lane.job) AS open_at,
+           (SELECT turn.due_at FROM rota.turn turn
              WHERE turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting' AND turn.paused = 0
                AND turn.due_at IS NOT NULL
              ORDER BY turn.due_at LIMIT 1) AS due_at
@@ -148,8 +155,10 @@ SELECT min(soon.due_at) - {now} FROM (
 -- name: glance
 -- What an idle worker asks once a poll, in one statement: when the next turn comes up, whether an attempt is lost, whether
 -- a pause is over.
-SELECT (SELECT min(soon.due_at) - {now} FROM (
-            SELECT (SELECT turn.due_at FROM rota.turn turn
+SELECT (SELECT min(CASE WHEN soon.open_at > soon.due_at THEN soon.open_at ELSE soon.due_at END) - {now} FROM (
+            SELECT (SELECT max(bucket.closed_until) FROM rota.gate gate JOIN rota.bucket bucket ON bucket.scope = gate.scope
+                     WHERE gate.job = lane.job) AS open_at,
+                   (SELECT turn.due_at FROM rota.turn turn
                      WHERE turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting'
                        AND turn.paused = 0 AND turn.due_at IS NOT NULL
                      ORDER BY turn.due_at LIMIT 1) AS due_at
@@ -345,10 +354,12 @@ SELECT 'engine', '*', CAST(gone.value AS bigint), CAST(back.value AS bigint), NU
  WHERE gone.name = 'gone_at' AND CAST(back.value AS bigint) > :since
 
 -- name: settled_before
--- Which of some attempts have their row in the journal already: asked after an answer was lost.
+-- Which of some attempts have their row in the journal already, and not because they were lost: asked after an answer
+-- was lost.
 SELECT journal.turn
   FROM {rows asked(turn bigint, attempt integer, worker text)}
   JOIN rota.journal journal ON journal.turn = asked.turn AND journal.attempt = asked.attempt AND journal.worker = asked.worker
+ WHERE journal.outcome <> 'lost'
 
 -- name: put_steps
 -- Checkpoints of a run, fenced like every write of an attempt.
