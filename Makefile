@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sqlite test-postgres check fix dev bench sim lock clean
+.PHONY: help demo test test-sqlite test-postgres check proof chaos bugs mutate strain guarantees fix dev bench side-by-side sim lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,26 @@ check: $(READY) ## Decide whether the tree is fit: rules, format, types, floors,
 	$(BIN)/lint-imports --no-logo --cache-dir .cache/imports
 	$(PYTEST) --quiet tests/test_shape.py
 
+proof: $(READY) ## Prove the promises: simulation, chaos in short, stores under strain, a sample of bugs (11 minutes)
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.sim --jobs 2
+	$(BIN)/python -m tests.chaos short
+	$(PYTEST) --quiet tests/strain/test_short.py tests/bugs/test_sample.py
+
+chaos: $(READY) ## Break real processes for hours, in slices that resume; SCENARIO=C-1 STORE=sqlite narrows it
+	$(BIN)/python -m tests.chaos long $(SCENARIO) $(if $(STORE),--store $(STORE))
+
+strain: $(READY) ## Put both stores under strain: plans, old snapshots, poolers, locks, backups; SCENARIO=P-4 narrows it
+	$(BIN)/python -m tests.strain $(SCENARIO)
+
+bugs: $(READY) ## Put each deliberate bug into the engine, and see which suite finds it after how many seeds
+	$(BIN)/python -m tests.bugs --all
+
+mutate: $(READY) ## Change states, slots, schedules, backoff and limits line by line, and see that a test notices
+	$(BIN)/python -m tests.mutate
+
+guarantees: $(READY) ## Write docs/guarantees.md from what the last runs have found
+	$(BIN)/python -m tests.guarantees --write docs/guarantees.md
+
 fix: $(READY) ## Format, and mend what Ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -54,6 +74,9 @@ dev: $(READY) ## Run a worker on the demo's store and keep it running
 
 bench: $(READY) ## Measure the engine beside its peers and print one table
 	$(BIN)/python -m benchmarks
+
+side-by-side: $(READY) ## Put rota beside its peers: workers that are killed, and a year of 02:30 (15 minutes)
+	$(BIN)/python -m benchmarks.sidebyside --write docs/side-by-side.md
 
 sim: $(READY) ## Run the simulation; SEED=4711 repeats one world, WORLDS=1000 lives more of them
 	PYTHONHASHSEED=0 $(PYTEST) tests/sim $(if $(SEED),--seed $(SEED) -k every_world) $(if $(WORLDS),--worlds $(WORLDS))

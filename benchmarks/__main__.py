@@ -14,6 +14,7 @@ import io
 import os
 import sys
 import time
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.stores import Stores
 from benchmarks.table import Row, machine, markdown_table, text_table, today
 
-MEASURES = ("throughput", "enqueue", "latency", "population", "idle", "cold", "panchangam")
+MEASURES = ("throughput", "enqueue", "latency", "population", "idle", "cold", "panchangam", "policies")
 
 QUIET = 1.0  # load average above which somebody else uses the machine; a guess
 
@@ -45,6 +46,7 @@ def chosen() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="smaller counts, one round")
+    parser.add_argument("--long", action="store_true", help="also what takes a quarter of an hour (policies)")
     parser.add_argument("--only", metavar="NAME", choices=MEASURES, action="append", help=", ".join(MEASURES))
     parser.add_argument("--write", metavar="FILE", type=Path, help="write the table as a document")
     return parser.parse_args()
@@ -63,7 +65,7 @@ async def measure(name: str, stores: Stores, plan: Plan) -> list[Row]:
 
 async def run(options: argparse.Namespace) -> int:
     """Run what was asked for."""
-    plan = QUICK if options.quick else FULL
+    plan = replace(QUICK if options.quick else FULL, long=options.long)
     rows: list[Row] = []
     failed: list[str] = []
     load = os.getloadavg()[0]

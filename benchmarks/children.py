@@ -54,6 +54,11 @@ class Child:
         """Its process."""
         return self._process.pid
 
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended, by itself or otherwise."""
+        return self._process.returncode is not None
+
     def say(self, line: str = "go") -> None:
         """Write one line to it."""
         assert self._process.stdin is not None

@@ -20,6 +20,10 @@ class Plan:
     joins: tuple[int, ...]  # sizes of rosters
     idle_s: float
     starts: int  # cold processes
+    limited: int  # runs under a limit of 200 a second
+    due: int  # members of a limited job that are due at once
+    window_s: float  # of that job that is looked at
+    long: bool = False  # 200 batches with a pause of 5 s, which take 17 minutes
 
 
 FULL = Plan(
@@ -31,6 +35,9 @@ FULL = Plan(
     joins=(10_000, 100_000, 1_000_000),
     idle_s=20.0,
     starts=9,
+    limited=10_000,
+    due=100_000,
+    window_s=60.0,
 )
 QUICK = Plan(
     rounds=1,
@@ -41,4 +48,7 @@ QUICK = Plan(
     joins=(10_000, 50_000),
     idle_s=8.0,
     starts=5,
+    limited=2_000,
+    due=20_000,
+    window_s=12.0,
 )

@@ -76,7 +76,7 @@ _HOMES = {
     "TickSummary": "rota.engine.summary",
     "Event": "rota.events",
 }
-_MODULES = {"errors", "testing"}  # public modules
+_MODULES = {"errors", "http", "testing"}  # public modules
 
 
 def __getattr__(name: str) -> object:

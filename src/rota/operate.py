@@ -21,6 +21,7 @@ from rota.cache import Cache
 from rota.define.catalog import Catalog
 from rota.define.contract import Place
 from rota.define.names import checked_choice, clean_text
+from rota.define.options import checked_priority
 from rota.define.units import duration_ms, instant_ms, shown
 from rota.errors import BadInput, Conflict, IllegalTransition, NotFound
 from rota.insight.known import known_job, known_member, known_roster
@@ -78,10 +79,10 @@ class Stop:
 
 
 class _Rules:
-    """What the catalog says about the turns of an act."""
+    """What the catalog says about the turns of an act; `priority` goes before that of the jobs."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: Catalog, priority: int | None = None) -> None:
+        self._catalog, self._priority = catalog, priority
 
     def next_slot(self, turn: Standing, after_ms: int) -> int | None:
         schedule = self._catalog.job(turn.job).schedule
@@ -108,7 +109,8 @@ class _Rules:
 
     def priority(self, job: str) -> int:
         spec = self._catalog.jobs.get(job)
-        return spec.priority if spec is not None else 0
+        declared = spec.priority if spec is not None else 0
+        return declared if self._priority is None else self._priority
 
 
 def _place(turn: Standing) -> Place:
@@ -331,13 +333,15 @@ async def requeue(
     id: int | str | None = None,
     error: str | None = None,
     spread: Duration | None = None,
+    priority: int | None = None,
     reason: str | None = None,
     by: str = "local",
 ) -> list[Requeued]:
     """Make new runs of dead letters: one (`id` of the letter, or of the run, "4711-3"), or the open ones of a cause.
 
-    Members' are manual runs and obey `min_gap`; one-offs are new turns with the same arguments. `spread` lays many out
-    over a time. Raises NotFound for an unknown id, Conflict for one that was requeued already or whose member left.
+    Members' are manual runs and obey `min_gap`; one-offs are new turns with the same arguments, and with `priority`
+    instead of their job's where it is said. `spread` lays many out over a time. Raises NotFound for an unknown id,
+    Conflict for one that was requeued already or whose member left.
     """
     if (id is None) == (error is None):
         raise BadInput("requeue takes either id= (a dead letter or its run) or error= (the fingerprint of a cause)")
@@ -345,7 +349,7 @@ async def requeue(
     target = f"error:{error}" if error is not None else f"dead:{id}"
     deed = deed_of(by, "requeue", target, reason)
     spread_ms = 0 if spread is None else duration_ms(spread, name="spread")
-    rules = _Rules(store.catalog)
+    rules = _Rules(store.catalog, None if priority is None else checked_priority(priority))
 
     def found() -> Op[list[operators.Letter]]:
         return operators.letters(id=letter, run=run, error=error, most=MOST_REQUEUED)

@@ -133,8 +133,9 @@ async def _known_scope(store: Store, scope: str, hot: Iterable[str] = ()) -> Non
     """Raise NotFound for a scope that no job declares, and under which nothing was refused."""
     if jobs_of(store.catalog, scope):
         return
-    there = bool(await store.read(lambda: scopes.named([scope])))
-    if there or await store.read(lambda: scopes.closes([scope])):
+    used = await store.read(lambda: scopes.named([scope]))
+    learned = await store.read(lambda: scopes.closes([scope]))
+    if used or learned:
         return
     declared = set(declared_limits(store.catalog))
     for spec in store.catalog.jobs.values():

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from rota import Rota
 from tests.e2e import shop_next
 from tests.e2e.fleet import Fleet
 from tests.servers import PostgresServer
 
 
 @asynccontextmanager
-async def fleet_on(url: str, folder: Path) -> AsyncIterator[Fleet]:
+async def fleet_on(url: str, folder: Path, application: Rota = shop_next.rota) -> AsyncIterator[Fleet]:
     """A fleet without processes on this store; what the test starts is killed after it."""
-    application = shop_next.rota
     with application.put_on(url, application.clock):
         fleet = Fleet(url, application, folder)
         try:

@@ -125,3 +125,15 @@ async def test_a_batch_whose_worker_died_is_over_when_its_lease_is(world: World)
     starts = [at - began for at in world.seen[5:]]
     assert len(starts) == 8
     assert min(starts) >= 5
+
+
+async def test_a_tick_with_a_limit_below_the_size_runs_a_smaller_batch(t: Held) -> None:
+    users = t.rota.roster("users")
+
+    @t.rota.job(each=users, schedule=every("24h"), batch=Batch(5, pause="5s"))
+    async def report(user: Member) -> None: ...
+
+    await users.join_many([f"u{n}" for n in range(5)])
+    for n in range(5):
+        await report.run_now(f"u{n}")
+    assert (await t.rota.tick(limits={"report": 2})).succeeded == 2

@@ -6,6 +6,8 @@ from itertools import pairwise
 import pytest
 
 from rota import Limit, Member, RateLimited, Retry, Retryable, every
+from rota.clock import give_way
+from rota.engine.worker import Settings
 from tests.engine.conftest import START, Held, ms
 from tests.engine.test_limits import seconds
 
@@ -161,3 +163,30 @@ async def test_cool_downs_are_visible_and_can_be_cleared(t: Held, scope: str) ->
     assert await t.rota.clear_cooldown(scope, by="ada") == 1
     assert (await t.rota.tick()).succeeded >= 2
     assert await t.rota.cooldowns() == []
+
+
+async def test_a_cool_down_that_a_person_has_cleared_is_over_for_the_worker_that_learnt_it(t: Held) -> None:
+    service = Service(t, 0, 5, after="1h")
+
+    @t.rota.job
+    async def send(n: int) -> None:
+        await service.call(str(n))
+
+    await send.enqueue_many(list(range(3)))
+    worker = await t.rota.worker(Settings())
+    await worker._begin()
+    lane = worker.pump.lanes[0]
+    lane.share = 1
+    await worker.pump.turn_over(lane)
+    while worker.pump.running:
+        await give_way()
+    await worker.pump.turn_over(lane)
+    assert len(service.calls) == 1
+    t.clock.advance("1m")
+    await t.rota.clear_cooldown("service")
+    await worker.pump.turn_over(lane)
+    while worker.pump.running:
+        await give_way()
+    assert len(service.calls) == 2
+    await worker.pump.turn_over(None)
+    await worker._keeper.stop()

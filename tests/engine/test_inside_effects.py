@@ -1,5 +1,6 @@
 """Effects inside the store's own database: what a handler writes and its success commit together, or neither (G-6)."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -14,10 +15,11 @@ from django.db import transaction
 
 from rota import Retry, Rota, Run, daily
 from rota.clock import give_way
-from rota.errors import BadInput, IllegalTransition, LeaseLost
+from rota.errors import BadInput, IllegalTransition, LeaseLost, StoreUnavailable
 from rota.store import views
 from rota.store.port import query
 from rota.store.turns import Held
+from rota.testing import ManualClock
 from tests.store.callers import django_connections
 
 
@@ -396,3 +398,41 @@ async def test_a_plain_handler_completes_on_the_connection_of_its_own_thread(
     ) as connection:
         ((effects,),) = connection.execute("SELECT count(*) FROM effect").fetchall()
     assert effects == (1 if ends == "committed" else 0)
+
+
+async def test_many_transactions_of_one_process_on_a_file_do_not_wait_for_each_other_in_a_circle(
+    sqlite_url: str,
+) -> None:
+    rota = Rota(sqlite_url)
+    store = await rota.opened()
+
+    async def one() -> None:
+        async with store.db.borrowed() as db:
+            await give_way()
+            db.execute("CREATE TABLE IF NOT EXISTS kept (x)")
+            await store.clock.in_thread(db.execute, "INSERT INTO kept VALUES (1)")
+
+    async with asyncio.timeout(8):  # less than the ten seconds that a writer waits for another
+        await asyncio.gather(*(one() for _ in range(40)))
+    async with store.db.borrowed() as db:
+        assert db.execute("SELECT count(*) FROM kept").fetchone() == (40,)
+    await rota.close()
+
+
+async def test_a_store_that_is_away_inside_a_handler_costs_no_try(sqlite_url: str) -> None:
+    clock = ManualClock("2026-01-01T00:00:00Z")
+    rota = Rota(sqlite_url, clock=clock)
+    tries: list[int] = []
+
+    @rota.job(retry=Retry(tries=2, first="2s"))
+    async def work(run: Run) -> None:
+        tries.append(run.tries)
+        if len(tries) < 5:
+            raise StoreUnavailable("the store is away")
+
+    await work.enqueue()
+    for _ in range(5):
+        await rota.tick()
+        clock.advance("2s")
+    assert tries == [1, 1, 1, 1, 1]
+    await rota.close()

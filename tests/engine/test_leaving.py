@@ -13,7 +13,7 @@ import pytest
 
 from rota import Retry
 from rota.engine.pump import Lane
-from rota.engine.worker import Worker
+from rota.engine.worker import Settings, Worker
 from rota.errors import StoreUnavailable
 from rota.store import pauses
 from rota.store.operators import Deed
@@ -79,6 +79,35 @@ async def test_a_second_stop_ends_the_grace(world: World) -> None:
     await task
     assert world.loop.time() - began <= 2
     assert await world.journal() == ["released"]
+
+
+async def _never(*_: object, **__: object) -> None:
+    await asyncio.Event().wait()
+
+
+@virtual
+async def test_a_worker_leaves_within_its_grace_though_the_store_does_not_answer(world: World) -> None:
+    """G-18, P-7: a table that somebody has locked keeps no process, whether it has begun or not."""
+
+    @world.rota.job(timeout="1h")
+    async def long() -> None:
+        await asyncio.sleep(1_000)
+
+    await long.enqueue()
+    store = await world.rota.opened()
+    working, begun = await world.worker(grace_ms=3_000)
+    await asyncio.sleep(5)
+    fresh = await world.rota.worker(Settings(grace_ms=3_000))
+    answers = store.db.write, store.db.read
+    store.db.write = store.db.read = _never
+    beginning = asyncio.create_task(fresh.run())
+    await asyncio.sleep(5)
+    began = world.loop.time()
+    working.stop()
+    fresh.stop()
+    await asyncio.gather(begun, beginning)
+    assert world.loop.time() - began <= 5
+    store.db.write, store.db.read = answers
 
 
 @virtual

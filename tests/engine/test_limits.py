@@ -2,7 +2,10 @@
 
 from datetime import timedelta
 
+import pytest
+
 from rota import Limit, Member, Run, every
+from rota.errors import BadInput
 from tests.engine.conftest import START, Held, ms
 
 
@@ -157,3 +160,18 @@ async def test_a_rate_may_be_said_by_a_handler_and_holds_for_everyone(t: Held) -
     await one.enqueue_many([(), (), ()])
     await t.drain(START + timedelta(minutes=5))
     assert seen == [0, 10, 20]
+
+
+async def test_a_limit_is_spent_by_name_inside_a_handler_and_nowhere_else(t: Held) -> None:
+    limit = Limit("calls", "1/m", burst=3)
+
+    @t.rota.job(limit=limit)
+    async def three() -> None:
+        await limit.spend(2)
+
+    await three.enqueue()
+    assert (await t.rota.tick()).succeeded == 1
+    await three.enqueue()
+    assert (await t.rota.tick()).postponed == 1
+    with pytest.raises(BadInput, match="outside of a handler"):
+        await limit.spend()

@@ -225,6 +225,20 @@ async def test_all_dead_letters_of_a_cause_are_requeued_spread_over_a_time(t: He
     assert dues[-1] - dues[0] <= 600_000
 
 
+async def test_a_requeued_one_off_may_go_before_the_others(t: Held) -> None:
+    greet, seen = greeter(t, priority=5, retry=Retry(tries=1))
+    await greet.options(priority=-50).enqueue("nobody")
+    await t.drain()
+    ((letter,),) = await t.look("SELECT id FROM rota.dead_letter")
+    with pytest.raises(BadInput, match="priority= must be a whole number from -100 to 100"):
+        await t.rota.requeue(letter, priority=1_000)
+    await greet.enqueue("ann")
+    await t.rota.requeue(letter, priority=-50)
+    assert await t.look("SELECT priority FROM rota.turn ORDER BY id") == [(5,), (-50,)]
+    await t.rota.tick(concurrency=1)
+    assert seen == ["nobody", "nobody", "ann"]
+
+
 async def test_an_unknown_dead_letter_is_not_found(t: Held) -> None:
     greeter(t)
     with pytest.raises(NotFound):

@@ -240,6 +240,27 @@ async def test_catching_up_after_an_outage_is_spread_and_not_a_stampede(world: W
 
 
 @virtual
+async def test_after_a_stop_the_resume_says_over_which_time_what_was_missed_is_laid_out(world: World) -> None:
+    shops = world.rota.roster("shops")
+
+    @world.rota.job(each=shops, schedule=every("24h", slot="24h"))
+    async def sync(shop: Member) -> None:
+        world.seen.append(world.loop.time())
+
+    await shops.join_many([f"s{number}" for number in range(120)])
+    await world.worker()
+    await world.rota.stop_all("maintenance")
+    await asyncio.sleep(2 * 86_400)
+    assert world.seen == []
+    back_at = world.loop.time()
+    await world.rota.resume_all(spread="2m")
+    await asyncio.sleep(125)
+    late = [at - back_at for at in world.seen]
+    assert 118 <= len(late) <= 122
+    assert max(sum(1 for at in late if tenth * 10 <= at < tenth * 10 + 10) for tenth in range(12)) <= 15
+
+
+@virtual
 async def test_a_hundred_workers_and_ticks_never_run_one_thing_twice(world: World) -> None:
     @world.rota.job
     async def step(number: int) -> None:

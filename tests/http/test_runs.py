@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 import rota.http
 from rota import Limit, RateLimited, Snooze
-from rota.define.run import CURRENT
+from rota.define.current import CURRENT
 from rota.errors import BadInput, ConfigError, StoreUnavailable
 from rota.http import Client
 from tests.http.test_cage import Names

@@ -64,6 +64,13 @@ def test_the_anchor_is_the_first_monday_in_standard_time():
 def test_a_slot_given_by_hand_cuts_the_period():
     schedule = every("7d", slot="24h", within="1h")
     assert (schedule.slot_count, schedule.slot_ms, schedule.within_ms) == (7, DAY_MS, HOUR_MS)
+    assert schedule.balanced is True
+
+
+def test_no_spread_and_the_smallest_period_and_slot_are_a_millisecond():
+    assert every("24h", within="0s").within_ms == 1
+    assert every("1ms").slot_ms == 1
+    assert every("24h", slot="1ms").slot_count == DAY_MS
 
 
 def test_closed_slots_are_numbers_or_ranges_of_the_day():
@@ -85,6 +92,13 @@ def test_closed_slots_are_numbers_or_ranges_of_the_day():
         ({"slot": "7h"}, "without rest"),
         ({"within": "2h"}, "must fit"),
         ({"zone": "Mars/Olympus"}, "IANA"),
+        ({"zone": None}, 'IANA name such as "UTC", not None'),
+        ({"closed": 7}, "must be a list of slot numbers"),
+        ({"closed": [True]}, "from 0 to 23 .* not True"),
+        ({"closed": [2.0]}, r"from 0 to 23 .* not 2\.0"),
+        ({"closed": ["25:00-02:00"]}, "a range .* must be such as"),
+        ({"closed": ["02:00-25:00"]}, "a range .* must be such as"),
+        ({"closed": ["02:00-02:00"]}, "a range .* must be such as"),
     ],
 )
 def test_what_cannot_be_is_refused_where_it_is_written(options, sentence):

@@ -333,15 +333,41 @@ def test_the_latest_of_a_slot_leaves_it_because_its_way_is_the_shortest():
     entries, loads = crowd(2, [1, 1])
     assert [move.id for move in even_out(entries, loads)] == [1]
     assert max(entries, key=lambda entry: entry.phase_ms).id == 1
+    entries, loads = crowd(2, [1, 1])
+    assert [move.id for move in even_out(entries[::-1], loads)] == [1], "in whatever order they are told"
+
+
+def test_members_of_one_weight_go_the_same_ways_whatever_they_weigh():
+    light, heavy = crowd(4, [1, 1, 1], [1]), crowd(4, [3, 3, 3], [3])
+    assert ways(*light) == ways(*heavy) == [(0, 2), (0, 3)]
 
 
 def test_of_several_weights_the_one_nearest_to_half_the_gap_goes():
     assert [move.id for move in even_out(*crowd(2, [8, 2, 2]))] == [0]
     assert [move.id for move in even_out(*crowd(2, [10, 6, 1], [4]))] == [1]
+    assert [move.id for move in even_out(*crowd(2, [3, 4, 5], [2]))] == [2]
+
+
+def test_the_spread_is_that_of_the_open_slots():
+    assert Loads([(0, 3, 3), (1, 1, 1), (2, 9, 9)], slot_count=3, closed=frozenset({2})).spread() == 2
 
 
 def test_of_several_emptiest_the_next_in_time_takes_a_heavy_member_and_sends_nobody_away_for_it():
     assert ways(*crowd(3, [500, 500], [1, 1], [1, 1])) == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("slots", "first"),
+    [
+        (([], [8, 6, 1], [], [20]), (1, 2)),
+        (([20], [], [8, 6, 1], []), (2, 3)),
+        (([9, 1], [5, 4], []), (1, 2)),
+        (([3, 2], [3, 2], []), (0, 2)),
+    ],
+    ids=["the next in time of the emptiest", "round the end", "from where most could leave", "the first of equals"],
+)
+def test_of_several_weights_the_first_way_is(slots, first):
+    assert ways(*crowd(len(slots), *slots))[0] == first
 
 
 def test_who_takes_a_heavy_member_from_a_closed_slot_sends_nobody_away_for_it():
@@ -375,7 +401,23 @@ def test_a_pin_into_a_closed_slot_is_refused():
         Loads([], slot_count=24, closed=frozenset({2, 3})).pin(3)
 
 
-@pytest.mark.parametrize("place", [Loads.place, lambda loads, weight: loads.place_many([1, weight])])
+def test_a_member_weighs_one_unless_it_is_said():
+    loads = Loads([], slot_count=24)
+    loads.pin(3)
+    slot, _ = loads.place()
+    assert (loads.load(3), loads.load(slot)) == (1, 1)
+    loads.remove(3)
+    assert loads.load(3) == 0
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        Loads.place,
+        lambda loads, weight: loads.place_many([1, weight]),
+        lambda loads, weight: loads.pin(3, weight),
+    ],
+)
 def test_a_weight_below_one_is_refused_and_nobody_is_placed(place):
     loads = Loads([], slot_count=24)
     with pytest.raises(BadInput, match="a whole number from 1, found 0"):
@@ -391,6 +433,12 @@ def test_more_cannot_leave_a_slot_than_is_in_it():
 def test_loads_that_do_not_fit_the_members_are_not_evened_out():
     with pytest.raises(Conflict, match="slot 0 carries 2, its members weigh 1; count it again"):
         even_out([Entry(id=1, slot=0, phase_ms=0)], Loads([(0, 2, 2)], slot_count=24))
+
+
+@pytest.mark.parametrize("slot", [-1, 24])
+def test_a_member_in_a_slot_that_the_period_does_not_have_is_not_moved(slot):
+    with pytest.raises(Conflict, match=f"not in its slot {slot}; place it again"):
+        even_out([Entry(id=1, slot=slot, phase_ms=slot * HOUR)], Loads([], slot_count=24))
 
 
 def test_a_member_whose_phase_is_not_in_its_slot_is_not_moved():

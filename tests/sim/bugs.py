@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from rota.engine import pump, settle
+from rota.engine import attempt, settle
 from rota.store.sql import Dictionary
+from rota.turn import gates as rules
 
 WORLDS = 25  # within so many each of these is found; most are in the first three
 
@@ -69,7 +70,7 @@ def next_slot_from_now() -> Any:
 
 def no_look_between_claim_and_start() -> Any:
     """A worker that was frozen after its claim starts without asking."""
-    return _instead(pump, "FRESH_S", 1e9)
+    return _instead(attempt, "FRESH_S", 1e9)
 
 
 def a_stop_is_not_read_by_the_claim() -> Any:
@@ -89,4 +90,53 @@ ALL = (
     next_slot_from_now,
     no_look_between_claim_and_start,
     a_stop_is_not_read_by_the_claim,
+)
+
+
+# -- policies --------------------------------------------------------------------------------------
+
+
+def a_rate_counts_each_process_alone() -> Any:
+    """What a start uses of a limit is not written: the next claim finds it unused."""
+    return _instead(rules.Bucket, "spend", lambda _self, _now_ns, _n=1: None)
+
+
+def a_cool_down_is_forgotten() -> Any:
+    """A scope that said "too often" is not closed."""
+    return _instead(rules.Bucket, "cool", lambda _self, _now_ms, _delay_ms: None)
+
+
+def everybody_probes() -> Any:
+    """After a cool-down all that waited start at once."""
+    return _instead(rules, "PROBE_MS", 0)
+
+
+def a_batch_without_its_pause() -> Any:
+    """The next batch begins when the last has ended."""
+    return _statement("rest_batch", ("+ ended.pause_ms", "+ 0 * ended.pause_ms"))
+
+
+def a_serial_key_is_held_by_the_attempt() -> Any:
+    """Between two tries of a run another one of its key may start."""
+    return _statement("serial_holders", ("turn.run = serial.run", "turn.run = serial.run AND turn.state = 'running'"))
+
+
+def a_cap_by_key_counts_nothing() -> Any:
+    """What runs already is not counted."""
+    return _statement("running_members", ("turn.state = 'running'", "turn.state = 'nobody'"))
+
+
+def a_stale_wait_is_roused() -> Any:
+    """A turn that was put off to its next slot still says what it waited for, and is called before its time."""
+    return _statement("defer", (", waits_for = NULL", ""))
+
+
+POLICIES = (
+    a_rate_counts_each_process_alone,
+    a_cool_down_is_forgotten,
+    everybody_probes,
+    a_batch_without_its_pause,
+    a_serial_key_is_held_by_the_attempt,
+    a_cap_by_key_counts_nothing,
+    a_stale_wait_is_roused,
 )

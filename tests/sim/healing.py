@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 from rota import operate
 from rota.errors import IllegalTransition, NotFound
+from tests.sim.blows import Blows
+from tests.sim.deeds import POISON
 from tests.sim.door import CALM
 from tests.sim.loop import rest
+from tests.sim.plan_policies import backlog_s
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -26,26 +29,44 @@ _LATE = (
     "SELECT id, job, member, state, due_at, slot_at, run, attempt FROM rota_turn"
     " WHERE state <> 'held' AND paused = 0 AND due_at < ? ORDER BY due_at LIMIT 5"
 )
+_WAITING = (
+    "SELECT id, job, member, due_at, slot_at, waits_for FROM rota_turn"
+    " WHERE state = 'waiting' AND waits_for IS NOT NULL AND coalesce(slot_at, 0) < ? LIMIT 3"
+)
 _FORGOTTEN = "SELECT id, job, member, done FROM rota_turn WHERE state = 'waiting' AND standing = 1 AND due_at IS NULL"
 
 
-async def heal(world: "World") -> None:
-    """Stop the faults, wait for the bound, and look."""
+async def heal(world: "World", blows: Blows) -> None:
+    """Stop the faults but for the one that stays, wait for the bound, and look."""
     watch = world.watch
     watch.note("healing begins")
+    began_at = watch.now_ms()
     world.deeds.calm = True
     world.weather = CALM
+    watch.at_next_claim.clear()
     for site in list(world.sites):
-        site.door.shut, site.door.weather = False, CALM
-        if site.frozen:
+        site.door.shut = site.door.half_open = site.door.read_only = False
+        site.door.weather = CALM
+        if site.frozen or site.blocked:
             site.thaw(world.loop)
         if site.dead:
             world.bury(site)
     await _as_an_operator_would(world)
+    world.healing = True
     world.add_worker(newest=True)
+    supervisor = world.loop.create_task(blows.supervise(), name="supervisor")
+    watch.sometimes[f"healed with a broken {world.plan.broken}"] += world.plan.broken is not None
+    if world.plan.broken == "receiver":
+        world.add_worker(newest=True, half_open=True)
+    if world.plan.broken == "poison":
+        await world.enqueue(world.people, POISON, -1)
     await rest(_bound_s(world))
+    supervisor.cancel()
     watch.note("healing is over")
     _look(world)
+    waiting = watch.rows(_WAITING, began_at)
+    if waiting:
+        watch.fail("I-18", "still waiting for room after healing:", *waiting)
 
 
 async def _as_an_operator_would(world: "World") -> None:
@@ -67,26 +88,33 @@ def _bound_s(world: "World") -> float:
     plan = world.plan
     lease_s = 15 * plan.pace
     reap_s = 2 * 2 * plan.pace
-    longest = max(spec.timeout_ms for spec in world.rota.catalog.jobs.values()) / 1000
-    backoff = max((spec.retry.delay_ms(1, 1.0) or 0) for spec in world.rota.catalog.jobs.values()) / 1000
-    return 2 * (lease_s + reap_s) + longest + MARGIN_S + 4 * backoff + LATER_S + SPREAD_S
+    longest = max(spec.timeout_ms for spec in world.catalog.jobs.values()) / 1000
+    backoff = max((spec.retry.delay_ms(1, 1.0) or 0) for spec in world.catalog.jobs.values()) / 1000
+    kills = 3 if plan.broken == "poison" else 0  # each costs a lease and a new worker
+    rounds_s = (2 + 2 * kills) * (lease_s + reap_s) + kills * 90 * plan.pace
+    waits_s = backlog_s(world.jobs, plan.rosters) + 60 * plan.pace  # and what waits for another's end looks again
+    return waits_s + rounds_s + longest + MARGIN_S + 4 * backoff + LATER_S + SPREAD_S
 
 
 def _look(world: "World") -> None:
     """What must be true when all is well."""
     watch = world.watch
     now = watch.now_ms()
-    late = watch.rows(_LATE, now - SLACK_MS)
+    backlog_ms = int(backlog_s(world.jobs, world.plan.rosters) * 1000)  # what a new slot may wait for room
+    late = watch.rows(_LATE, now - SLACK_MS - backlog_ms)
+    for checker in watch.checkers:
+        checker.healed()
     if late:
         watch.fail("I-18", "still late after healing, now", now, ":", *late)
     for key, turn in world.acknowledged.items():
-        if turn not in watch.ends and turn not in watch.turns:
-            watch.fail("I-1", "the one-off", key, "was acknowledged as turn", turn, "and is gone without an end")
+        if turn not in watch.ends:
+            where = watch.turns.get(turn)
+            watch.fail("I-2", "the one-off", key, "was acknowledged as turn", turn, "and has not ended:", where)
     for turn, job, member, done in watch.rows(_FORGOTTEN):
-        leaders = (1 << len(world.rota.catalog.jobs[job].after)) - 1
+        leaders = (1 << len(world.catalog.jobs[job].after)) - 1
         if leaders and done & leaders == leaders:
             watch.fail("I-18", "a follower waits though all it follows has ended:", turn, job, member)
-    for job in world.rota.catalog.jobs.values():
+    for job in world.catalog.jobs.values():
         if job.each is not None:
             _look_at_members(world, job.name, job.each)
 

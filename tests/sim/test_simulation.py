@@ -1,73 +1,28 @@
 """The whole engine in simulated weeks: nothing false may ever be seen, and whatever happens heals (reliability 5b).
 
-Always true: a world that fails is named by its seed, and `make sim SEED=…` repeats it; the children that live the
-worlds have different hash seeds, so equal traces do not depend on the order of sets.
+Always true: a world that fails is named by its seed and shrunk, and `make sim SEED=…` repeats it; the children that
+live the worlds have different hash seeds, so equal traces do not depend on the order of sets.
 
-Not here: a world (world), the invariants (checks, healing).
+Not here: a world (world), the invariants (checks and its neighbours, healing), the long form (`python -m tests.sim`).
 """
 
-import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import get_context
+import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from tests.sim import bugs
-from tests.sim.world import Report, live
+from tests.sim.__main__ import shrunk
+from tests.sim.many import SOMETIMES, Sums, all_of, table
+from tests.sim.plan import plan_of
+from tests.sim.shrink import Cut, invariant, parts, shrink, trimmed
+from tests.sim.world import live, live_plan
 
-WORLDS = 60  # what fits into 45 s on two busy cores; more by `--worlds`
+WORLDS = 30  # what fits into 20 s on two busy cores; more by `--worlds`, and 600 by `make proof`
+OFTEN = 400  # from so many worlds on everything must have been met
+YEARS = 2
 TWICE = (3, 11, 16, 27)  # worlds that are lived twice
-SHOWN = 60  # events shown of a world that fails
-CORES = 2
-
-# What a run has to have met, or it has stopped testing it.
-SOMETIMES = (
-    *("claim", "succeeded", "retry", "dead", "lost", "released", "snoozed", "held", "skipped", "cancelled"),
-    *("rate_limited", "event run.fenced", "answer lost", "store refused", "outage", "partition", "freeze", "kill"),
-    *("drain", "step back", "step forward", "skew", "cap full", "spread", "moved", "stop with runs"),
-    *("run_now", "run_now refused", "requeue", "requeue refused", "unhold", "leave", "rejoin", "enqueued"),
-    *("tick", "tick busy", "tick stopped", "tick without a store", "event worker.drained", "event store.back"),
-    *("reason: stopped", "reason: paused", "reason: held", "reason: poison", "reason: caught up by a later slot"),
-    *("reason: its worker is gone", "reason: its time was over", "reason: catch_up is none"),
-    *("reason: too late by policy", "reason: too soon after the last start (min_gap)"),
-    *(
-        "clocks changed between two slots",
-        "frozen between claim and start",
-        "reason: not started: a stop, or the lease was lo",
-    ),
-)
-
-
-@contextmanager
-def children(hash_seed: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes, in which sets of texts have an order of their own."""
-    kept = os.environ.get("PYTHONHASHSEED")
-    os.environ["PYTHONHASHSEED"] = str(hash_seed)
-    try:
-        with ProcessPoolExecutor(CORES, mp_context=get_context("spawn")) as pool:
-            yield pool
-    finally:
-        if kept is None:
-            del os.environ["PYTHONHASHSEED"]
-        else:
-            os.environ["PYTHONHASHSEED"] = kept
-
-
-def told(report: Report) -> str:
-    """What a person needs to find the fault."""
-    events = "\n".join(report.last[-SHOWN:])
-    return f"{events}\nworld {report.seed}: {report.violation}\nrepeat it with: make sim SEED={report.seed}"
-
-
-def summed(reports: Sequence[Report]) -> Counter[str]:
-    """How often anything was met."""
-    met: Counter[str] = Counter()
-    for report in reports:
-        met.update(report.sometimes)
-    return met
 
 
 @pytest.fixture
@@ -79,31 +34,65 @@ def worlds(request: pytest.FixtureRequest, seed: int | None) -> Sequence[int]:
 
 
 def test_in_every_world_nothing_false_is_seen_and_all_of_it_heals(worlds, capsys):
-    if len(worlds) == 1:
-        reports = [live(worlds[0])]
-    else:
-        with children(0) as pool:
-            reports = list(pool.map(live, worlds))
-    failed = [report for report in reports if report.violation is not None]
-    met = summed(reports)
-    weeks = sum(report.days for report in reports) / 7
+    sums = Sums()
+    for report in all_of("weeks", worlds):
+        sums.add(report)
     with capsys.disabled():
-        print(
-            f"\n  {len(reports)} worlds, {weeks:.0f} simulated weeks, {met['claim']} attempts, {met['kill']} kills,"
-            f" {met['answer lost']} lost answers, {met['event run.fenced']} late ends refused, {len(failed)} violations"
-        )
-    assert not failed, told(failed[0]) + f"\nall that failed: {[report.seed for report in failed]}"
-    if len(worlds) >= WORLDS:
-        assert [name for name in SOMETIMES if not met[name]] == [], "the simulation has stopped meeting these"
+        print("\n" + table("simulation", sums))
+    if sums.failed:
+        everybody = [report.seed for report in sums.failed]
+        pytest.fail(f"{shrunk(sums.failed[0], 'weeks')}\nall that failed: {everybody}", pytrace=False)
+    if len(worlds) >= OFTEN:
+        assert sums.never_met(SOMETIMES) == [], "the simulation has stopped meeting these"
+
+
+def test_five_years_with_leap_days_and_retention_are_lived_through():
+    sums = Sums()
+    for report in all_of("years", range(YEARS)):
+        sums.add(report)
+    if sums.failed:
+        pytest.fail(shrunk(sums.failed[0], "years"), pytrace=False)
+    assert sums.met["pruned journal"]
+    assert sums.met["clocks changed between two slots"]
 
 
 def test_the_same_seed_gives_the_same_world_whatever_the_order_of_sets():
-    with children(1) as pool:
-        first = list(pool.map(live, TWICE))
-    with children(2) as pool:
-        second = list(pool.map(live, TWICE))
+    first, second = (list(all_of("weeks", TWICE, hash_seed=hash_seed)) for hash_seed in (1, 2))
     assert [report.trace for report in first] == [report.trace for report in second]
     assert all(report.events for report in first)
+
+
+def test_every_invariant_is_judged_somewhere():
+    texts = [
+        file.read_text(encoding="utf-8")
+        for file in Path(__file__).parent.glob("*.py")
+        if file.name != Path(__file__).name
+    ]
+    judged = {found for text in texts for found in re.findall(r'"(I-\d+)"', text)}
+    assert judged == {f"I-{number}" for number in range(1, 21)}
+
+
+def test_a_world_that_fails_is_shrunk_to_one_that_fails_alike():
+    seed = 1
+    with bugs.reap_a_live_lease():
+        report = live(seed)
+        assert report.violation is not None
+        cut, smaller = shrink(plan_of(seed), report, most=12)
+        again = live_plan(trimmed(plan_of(seed), cut))
+    assert invariant(smaller) == invariant(report)
+    assert again.trace == smaller.trace
+    assert smaller.events < report.events
+    assert cut.length < 1
+    assert set(cut.without) <= set(parts(plan_of(seed))) | {f"job {one.name}" for one in plan_of(seed).jobs}
+
+
+def test_what_is_left_out_of_a_plan_changes_nothing_else_about_it():
+    plan = plan_of(0)
+    assert trimmed(plan, Cut()) == plan
+    for part in parts(plan):
+        left = parts(trimmed(plan, Cut(without=(part,))))
+        assert part not in left
+        assert set(parts(plan)) - {part} <= set(left)
 
 
 @pytest.mark.parametrize("bug", bugs.ALL, ids=lambda bug: bug.__name__)

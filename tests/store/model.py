@@ -65,6 +65,7 @@ class Turn:
     done: int = 0
     failed: int = 0
     led_slot_at: int | None = None
+    used_slot_at: int = 0
     last_success_at: int | None = None
     stale_at: int | None = None
     failing_since: int | None = None
@@ -310,12 +311,13 @@ class Model:
             if turn.job == FOLLOWER and turn.member == leader.member:
                 turn.done |= BITS[leader.job]
                 turn.failed = turn.failed & ~BITS[leader.job] | BITS[leader.job] * failed
-                turn.led_slot_at = slot_at or turn.led_slot_at
+                turn.led_slot_at = slot_at if slot_at and slot_at > turn.used_slot_at else turn.led_slot_at
 
     def follow(self, turn: Turn) -> None:
         """A follower that waits for nothing more is due, for the newest slot it was told of."""
         if turn.state == "waiting" and turn.due_at is None and turn.done == ALL_BITS:
             turn.due_at, turn.slot_at, turn.led_slot_at = self.now, turn.led_slot_at, None
+            turn.used_slot_at = turn.slot_at or turn.used_slot_at
 
     def lost(self) -> list[int]:
         """Attempts that nobody keeps alive: their worker's lease is over, or their own time."""

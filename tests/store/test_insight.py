@@ -125,6 +125,7 @@ async def test_status_is_the_object_that_was_promised(store_url):
             "verdict": "No member has run yet.",
             "stopped": None,
             "attention": [],
+            "waiting": [],
             "last24h": {"runs": 0, "succeeded": 0, "dead": 0},
             "workers": {"alive": 0, "lost": 0},
             "lastPassAt": None,

@@ -24,7 +24,7 @@ from tests.store.world import CATALOG, START_MS, Door, HeldClock
 
 ROWS = int(os.environ.get("PLAN_ROWS", "20000"))
 BUFFERS = 200  # pages that finding fifty due turns may touch
-LARGE = ("turn", "journal", "key", "member", "dead_letter", "rollup")
+LARGE = ("turn", "bucket", "serial", "journal", "key", "member", "dead_letter", "rollup")
 HOUR_MS = 3_600_000
 
 _N = f"WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {ROWS})"
@@ -50,6 +50,12 @@ _GROWN = (
     f"""INSERT INTO {{worker}} (incarnation, name, kind, version, started_at, beat_at, lease_until, concurrency, queues)
         {_N} SELECT 'w' || n, 'w', 'worker', '1', 0, 0, {START_MS + HOUR_MS}, 4, '' FROM series WHERE n <= 50""",
     "INSERT INTO {lane} (job, priority) VALUES ('mail', 1), ('mail', 2)",
+    # Every hundredth of those that wait was told what it waits for.
+    f"""UPDATE {{turn}} SET waits_for = 'limit b' || (id / 100) % 90
+         WHERE state = 'waiting' AND due_at > {START_MS} AND id % 100 = 0""",
+    f"""INSERT INTO {{bucket}} (scope, failures, cooling_until)
+        {_N} SELECT 'b' || n, CASE WHEN n % 1000 = 0 THEN 1 ELSE 0 END, n FROM series""",
+    f"INSERT INTO {{serial}} (key, turn, run) {_N} SELECT 'u' || n, n, 1 FROM series",
 )
 
 
@@ -109,9 +115,12 @@ HOT = {
     "dead_by_run": Hot(Call("dead_by_run", {"turn": 7, "run": 1})),
     "dead_by_error": Hot(Call("dead_by_error", {"error": "e7", "most": 100})),
     "survey": Hot(
-        Call("survey", {"cutoff_at": 2**62}, [(ask.job, ask.roster, ask.lease_ms, 50) for ask in _ASKED]), "postgres"
+        Call(
+            "survey", {"cutoff_at": 2**62, "early_ms": 5}, [(ask.job, ask.roster, ask.lease_ms, 50) for ask in _ASKED]
+        ),
+        "postgres",
     ),
-    "survey_lane": Hot(Call("survey_lane", _LANE | {"lease_ms": 1000}), "sqlite"),
+    "survey_lane": Hot(Call("survey_lane", _LANE | {"lease_ms": 1000, "early_ms": 5}), "sqlite"),
     "take": Hot(Call("take", {"worker": "w1"}, [(n, START_MS, START_MS) for n in range(1, 51)])),
     "wait": Hot(Call("wait", {}, [(n, START_MS, "limit x") for n in range(1, 51)])),
     "rouse": Hot(Call("rouse", {}, [("serial k", 1), ("cap k", 2)])),
@@ -119,7 +128,18 @@ HOT = {
     "hold_serials": Hot(Call("hold_serials", {}, [("k", 7, 1)])),
     "running_members": Hot(Call("running_members", {}, [("daily",)])),
     "rest_batch": Hot(Call("rest_batch", {}, [("daily", "batch daily", 5000)])),
-    "waiting_for": Hot(Call("waiting_for", {"most": 50})),
+    "waiting_for": Hot(Call("waiting_for", {"most": 500})),
+    "buckets_cooling": Hot(Call("buckets_cooling", {"most": 500})),
+    "buckets_named": Hot(Call("buckets_named", {}, [("b7",), ("b8",)])),
+    "bucket_rows": Hot(Call("bucket_rows", {"first": "b7", "beyond": "b8", "most": 500})),
+    "first_waiting": Hot(Call("first_waiting", {}, [("limit a",), ("serial b",)])),
+    "waits_of": Hot(Call("waits_of", {"most": 1000}, [(7,), (ROWS - 7,)])),
+    "due_behind": Hot(Call("due_behind", {"most": 1000}, [("daily",), ("mail",)])),
+    "serial_runs": Hot(Call("serial_runs", {}, [("u7",), ("u8",)])),
+    "waiting_run": Hot(Call("waiting_run", {"turn": 7, "run": 1})),
+    "rejudge": Hot(Call("rejudge", {}, [("limit a",)])),
+    "serial_page": Hot(Call("serial_page", {"after": "u7", "most": 100})),
+    "prune_serials": Hot(Call("prune_serials", {"after": "u7", "upto": "u70"})),
     "prune_keys": Hot(Call("prune_keys", {"most": 100})),
     "prune_dead": Hot(Call("prune_dead", {"keep_ms": HOUR_MS, "most": 100})),
 }

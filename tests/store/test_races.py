@@ -132,7 +132,7 @@ def _reap() -> Op[Any]:
     ends = []
     for one, worker in (yield from turns.lost(100)):
         ends += [end_of(CATALOG, CATALOG.jobs[one.job], one, Lost("gone"), Ended(worker, one.start_at, 0, 0.0))]
-    return (yield from turns.settle(ends, "reaper"))
+    return (yield from turns.settle(ends, "reaper", patient=False))
 
 
 def _stop() -> Op[Any]:
@@ -384,6 +384,51 @@ async def test_ends_are_locked_in_the_order_of_their_turns(race):
     race.first.go.set()
     await asyncio.gather(blocking, settling)
     assert sorted(free) == [(one.id,) for one in held[1:]]
+
+
+async def test_ends_of_two_kinds_lock_all_their_turns_in_one_order(race):
+    """P-5: a success and a retry are written by two statements, which might lock them the other way round."""
+    held = sorted(await _held(race, count=2))
+    blocking = await race.first.before_commit(lambda: operators.cancel(Which(turn=held[0].id), RULES, DEED))
+    ends = [*_ends(held[1:], None), *_ends(held[:1], Retryable("busy"))]
+    settling = await race.waiting(lambda: turns.settle(ends, "w1", fused=True))
+    free = await race.rows("SELECT id FROM rota.turn FOR UPDATE SKIP LOCKED")
+    race.first.go.set()
+    await asyncio.gather(blocking, settling)
+    assert (held[1].id,) in free
+
+
+async def test_a_reap_waits_for_no_follower_and_takes_its_leader_the_next_time(race):
+    """P-5: it holds turns already that whoever has the follower may want."""
+    await race.first.write(lambda: members.join(ROSTER, USER_JOBS, [members.Entry("a")]))
+    race.clock.ms += 86_400_000
+    for worker in ("w2", "w3"):  # lost as often as it may be: its follower is told
+        await race.second.write(_reap)
+        await race.first.write(lambda worker=worker: introduce(worker))
+        await race.first.write(_claim(worker, jobs=["daily"]), "shared")
+        race.clock.ms += LEASE_MS + 1
+    lost = await race.rows("SELECT id FROM rota.turn WHERE state = 'running'")
+    acting = await race.first.before_commit(
+        lambda: operators.hold(Which(roster="users", member="a", job="digest"), DEED)
+    )
+    assert (await race.second.write(_reap)).accepted == set()
+    race.first.go.set()
+    await acting
+    assert (await race.second.write(_reap)).accepted == {turn for (turn,) in lost}
+    assert await race.rows("SELECT done FROM rota.turn WHERE job = 'digest'") == [(1,)]
+
+
+async def test_whoever_rouses_passes_by_a_turn_that_others_hold(race):
+    """P-5: a claim rouses while it holds jobs and buckets, which the holder of the turn may want."""
+    await race.first.write(lambda: turns.enqueue([call(delay_ms=1_000) for _ in range(2)]))
+    ids = [row[0] for row in await race.rows("SELECT id FROM rota.turn WHERE job = 'mail' ORDER BY id")]
+    await race.first.write(lambda: query("wait", [(one, race.clock.ms + 1_000, "serial k") for one in ids]))
+    blocking = await race.first.before_commit(lambda: operators.hold(Which(turn=ids[0]), DEED))
+    await race.second.write(lambda: query("rouse", [("serial k", 2)]))
+    race.first.go.set()
+    await blocking
+    due = await race.rows(f"SELECT id FROM rota.turn WHERE job = 'mail' AND due_at <= {race.clock.ms}")
+    assert due == [(ids[1],)]
 
 
 async def test_a_connection_whose_caller_was_cancelled_is_not_used_again(race):

@@ -21,10 +21,17 @@ READS_SESSIONS = {"old_snapshots@postgres"}  # how long another session has been
 KNOWN = {
     "finish@postgres",
     "library@postgres",
+    "lock_ends@postgres",
+    "lock_ends@sqlite",
+    "prune_dead@postgres",
     "prune_journal@postgres",
+    "prune_keys@postgres",
+    "rejudge@postgres",
     "reserve_keys@sqlite",
+    "rouse@postgres",
     "schema_lock@postgres",
     "schema_present@postgres",
+    "turn_ids_of_members@postgres",
 }
 _SOURCES = [
     file.read_text(encoding="utf-8")

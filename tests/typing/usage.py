@@ -9,7 +9,26 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import assert_type
 
-from rota import CatchUp, Handle, Member, Retry, Roster, Rota, Run, Skip, TickSummary, cron, daily, every, weekly
+from rota import (
+    Batch,
+    Cap,
+    CatchUp,
+    Handle,
+    Limit,
+    Member,
+    Outcome,
+    RateLimited,
+    Retry,
+    Roster,
+    Rota,
+    Run,
+    Skip,
+    TickSummary,
+    cron,
+    daily,
+    every,
+    weekly,
+)
 from rota.testing import ManualClock, isolated
 
 rota = Rota("sqlite:///:memory:", name="shop", retain="journal:30d")
@@ -36,6 +55,27 @@ async def nightly() -> dict[str, int]:
 async def half_hourly() -> None: ...
 
 
+amazon = Limit("amazon:{region}", "20/s", burst=5)
+
+
+@rota.job(each=users, schedule=every("24h"), limit=[amazon, Limit("all", "100/m")], batch=Batch(10, pause="5s"))
+async def batched(members: list[Member], run: Run) -> list[Outcome | None]:
+    await amazon.spend(2)
+    await run.spend(amazon)
+    await run.adjust(amazon, rate="5/s")
+    return [None for _ in members]
+
+
+@rota.job(each=users, schedule=every("24h"), cap=Cap(1, by="owner"), serial="{owner}", scope="llm:big")
+async def written(user: Member) -> str:
+    return user.key
+
+
+@written.fallback(on=(RateLimited, TimeoutError), scope="llm:small", timeout="30s")
+async def written_small(user: Member) -> str:
+    return user.key
+
+
 @rota.job
 async def welcome(email: str, *, times: int = 1) -> int:
     return len(email) * times
@@ -52,6 +92,9 @@ async def main() -> None:
         assert_type(await rota.tick(limits={"welcome": 10}), TickSummary)
         await refresh.run_now("u1", reason="asked by phone", by="ana")
         await rota.stop_all("bad release", by="ana")
+        await rota.set_limit("all", "10/m", burst=2, for_="1h", reason="asked by them", by="ana")
+        assert_type(await rota.clear_cooldown("llm:big", by="ana"), int)
+        assert_type(await written_small(member), str)
     async with isolated(rota) as t:
         clock: ManualClock = t.clock
         clock.advance("1h")

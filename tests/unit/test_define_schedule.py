@@ -116,3 +116,34 @@ def test_slots_end_with_the_calendar_and_do_not_fail():
     assert cron("0 9 * * *").next_slot(far, Place()) is None
     assert daily("09:00").last_slot(-far, Place()) is None
     assert cron("0 9 * * *").last_slot(-far, Place()) is None
+
+
+def test_what_a_rule_reads_of_a_member_is_named_and_a_missing_field_is_told_apart_from_a_wrong_one():
+    schedule = weekly("day", "at")
+    assert schedule.fields == ("day", "at")
+    assert weekly(3, "at").fields == ("at",)
+    assert (daily("02:30").fields, cron("0 2 * * *").fields) == ((), ())
+    with pytest.raises(BadInput, match=r"'day' .* but the member's data has no such field: add it"):
+        schedule.check_member(None, {"at": "09:00"})
+    with pytest.raises(BadInput, match=r"'at' .*, not '9'"):
+        schedule.check_member(None, {"day": "mon", "at": "9"})
+
+
+def test_a_stated_time_is_never_free_and_a_rule_without_any_zone_is_in_utc():
+    rule = daily("02:30")
+    assert rule._rule({}).free is False
+    assert rule.next_slot(0, Place(0)) == 9_000_000
+    assert rule.next_slot(0, Place(0, "Asia/Kolkata")) == 75_600_000
+
+
+def test_a_day_that_is_no_text_and_no_number_of_a_day_is_refused():
+    with pytest.raises(ConfigError, match="the day must be"):
+        weekly(9, "09:00")
+    with pytest.raises(ConfigError, match="the day must be"):
+        weekly(2.5, "09:00")
+
+
+def test_the_nominal_period_of_a_rare_date_is_found_decades_ahead():
+    assert cron("0 0 29 2 *").period_ms == 4 * 365 * DAY_MS + DAY_MS
+    assert cron("0 2 * * *").period_ms == DAY_MS
+    assert cron("0 0 1 1 *").period_ms == 365 * DAY_MS

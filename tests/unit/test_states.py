@@ -133,3 +133,32 @@ def test_the_diagram_has_an_arrow_for_each_way_there_is_and_no_other():
         for source in sources
         for target in targets
     }
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| join | – | waiting | (job, roster, member) is new | caller, sync | due = slot |",
+        (
+            "| claim | waiting | running | due ≤ now; not paused; room under cap, limits and gate | tick, worker"
+            " | attempt + 1; tries + 1; worker |"
+        ),
+        (
+            "| skip | running | waiting or gone | same attempt | handler"
+            " | try given back; next slot, or gone if one-off; freshness does not move; journal: skipped |"
+        ),
+        "| unhold | held | waiting | – | operator | due = now; slots unmoved |",
+        (
+            "| lose | running | waiting or held or gone | its worker's lease is over, or its own leased_until"
+            " | any tick, any worker"
+            " | losses + 1; try given back; due = now; as die, reason poison, after max_lost; journal: lost or dead |"
+        ),
+        (
+            "| cancel | waiting, held | waiting or gone | – | operator"
+            " | next slot, or gone if one-off; journal: cancelled |"
+        ),
+    ],
+    ids=lambda row: row.split()[1],
+)
+def test_a_row_of_the_table_tells_the_whole_of_an_event(row):
+    assert row in markdown_table().splitlines()

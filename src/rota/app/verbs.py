@@ -112,12 +112,13 @@ class Verbs(ABC):
         *,
         error: str | None = None,
         spread: Duration | None = None,
+        priority: int | None = None,
         reason: str | None = None,
         by: str = "local",
     ) -> "list[operate.Requeued]":
-        """Make new runs of one dead letter, or of all of a cause, spread over a time."""
+        """Make new runs of one dead letter, or of all of a cause, spread over a time; one-offs may get a priority."""
         store = await self.opened()
-        return await operate.requeue(store, id=id, error=error, spread=spread, reason=reason, by=by)
+        return await operate.requeue(store, id=id, error=error, spread=spread, priority=priority, reason=reason, by=by)
 
     # -- limits and cool-downs ---------------------------------------------------------------------
 

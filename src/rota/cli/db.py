@@ -121,6 +121,7 @@ async def prune(session: Session) -> Result:
         keep |= dict.fromkeys(("dead", "errors"), retain.dead) | dict.fromkeys(("audit", "pauses"), retain.audit)
         gone = {what: await _emptied(store, partial(chores.prune, what, keep[what])) for what in chores.PRUNED}
         gone["keys"] = await _emptied(store, chores.prune_keys)
+        gone["buckets"] = await _emptied(store, chores.prune_buckets)
         gone["workers"] = await _emptied(store, chores.prune_workers)
         gone["cache"] = await _emptied(store, chores.sweep_cache)
         await store.db.keep_up(retain.journal)

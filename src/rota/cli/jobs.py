@@ -18,6 +18,7 @@ from rota.cli.words import Words, count, duration, many
 from rota.define.job import JobSpec
 from rota.errors import BadInput
 from rota.insight.known import known_job
+from rota.insight.policies import policies
 from rota.insight.runs import Wanted
 from rota.insight.runs import errors as errors_of
 from rota.insight.runs import runs as runs_of
@@ -37,6 +38,7 @@ async def _jobs(session: Session) -> list[dict[str, Any]]:
         {
             **one.as_json(),
             "schedule": specs[one.job].describe() if one.job in specs else None,
+            "policies": policies(specs[one.job]) if one.job in specs else [],
             "known": one.job in specs,
         }
         for one in found.jobs
@@ -54,7 +56,7 @@ def _listed(fields: Fields, words: Words) -> Iterable[Block]:
         yield "There are no jobs: declare one with @rota.job."
         return
     yield Table(
-        heads=("JOB", "ROSTER", "SCHEDULE", ">TURNS", ">DUE", ">RUNNING", ">HELD", ">DEAD", "NEXT"),
+        heads=("JOB", "ROSTER", "SCHEDULE", ">TURNS", ">DUE", ">RUNNING", ">HELD", ">DEAD", "NEXT", "POLICIES"),
         rows=[
             [
                 one["job"],
@@ -62,6 +64,7 @@ def _listed(fields: Fields, words: Words) -> Iterable[Block]:
                 one["schedule"] or "unknown to this release",
                 *[count(one[name]) for name in ("turns", "due", "running", "held", "dead")],
                 f"‖ paused by {one['paused']['by']}" if one["paused"] else words.at(one["nextDueAt"]),
+                ", ".join(one["policies"]) or "–",
             ]
             for one in fields["jobs"]
         ],
@@ -105,6 +108,7 @@ def _policy(spec: JobSpec) -> dict[str, Any]:
         "catchUp": spec.catch_up.kind,
         "afterDeath": spec.after_death,
         "after": list(spec.after),
+        "shared": policies(spec),
     }
 
 
@@ -119,6 +123,7 @@ def _shown(fields: Fields, words: Words) -> Iterable[Block]:
         target = f", target {duration(policy['target'])}, grace {duration(policy['grace'])}" if policy["target"] else ""
         tries = many(policy["tries"], "try", "tries")
         yield f"queue {policy['queue']}, {tries}, timeout {duration(policy['timeout'])}{target}"
+        yield from policy["shared"]
     figures = [f"{count(fields.get(name, 0))} {name}" for name in ("turns", "due", "running", "held", "dead")]
     yield f"{', '.join(figures)}; next {words.at(fields.get('nextDueAt'))}"
     for one in fields["errors"]:
@@ -127,7 +132,7 @@ def _shown(fields: Fields, words: Words) -> Iterable[Block]:
     yield Table(
         heads=("ENDED", "RUN", "MEMBER", "OUTCOME", ">TOOK"),
         rows=[
-            [words.at(one["endedAt"]), one["id"], one["member"] or "–", one["outcome"], duration(one["duration"])]
+            [words.at(one["endedAt"]), one["id"], one["member"] or "–", rows.outcome(one), duration(one["duration"])]
             for one in fields["runs"]
         ],
     )

@@ -39,11 +39,15 @@ Block = str | Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a command found or did: the JSON object (its schema is added), and how to say it."""
+    """What a command found or did: the JSON object (its schema is added), and how to say it.
+
+    `at_once`: the process ends without waiting for its threads, as handlers in them will never end.
+    """
 
     fields: Fields
     text: Callable[[Fields, Words], Iterable[Block]]
     exit: int = 0
+    at_once: bool = False
 
 
 class Paper:

@@ -34,6 +34,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "member": ("members:member", "Members: ls, show, add, rm, run, pause, resume, move, hold, unhold."),
     "job": ("jobs:job", "Jobs: ls, show, run, pause, resume."),
     "runs": ("runs:runs", "Runs: ls, show, tail, retry, requeue, cancel."),
+    "limit": ("limits:limit", "Limits: ls, show, set, reset."),
+    "cooldown": ("limits:cooldown", "Cool-downs of scopes: ls, clear, set."),
     "cache": ("caches:cache", "The cache: ls, show, clear."),
     "stop": ("stop:stop", "Emergency stop of everything."),
     "resume": ("stop:resume", "End the emergency stop."),
@@ -192,6 +194,8 @@ def _begun(shared: dict[str, Any], body: Body, given: dict[str, Any], *, finds: 
     assert isinstance(answer, Result)  # noqa: S101 -- a coroutine was run above
     names = context.command_path.split()[1:]
     session.paper.result(f"rota.{'.'.join(names)}/1", answer)
+    if answer.at_once:
+        faults.leave_at_once(answer.exit)
     return answer.exit
 
 

@@ -6,6 +6,7 @@ Not here: reading the rows (insight).
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from rota.define.units import instant_text
@@ -44,6 +45,13 @@ def run(row: RunRow) -> dict[str, Any]:
         "error": row.error,
         "slots": row.slots,
     }
+
+
+def outcome(one: Mapping[str, Any]) -> str:
+    """What a run came to; where another link than the first answered, which one (why is its reason)."""
+    if one["link"] is None or one["outcome"] != "succeeded" or one["reason"] is None:
+        return str(one["outcome"])
+    return f"OK by fallback {one['link']}"
 
 
 def letter(row: DeadLetter) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from rota.cli.words import Words, count, duration, many
 from rota.errors import BadInput, Conflict, NotFound
 from rota.insight import runs as lists
 from rota.insight.runs import Wanted
+from rota.insight.waits import told_of
 from rota.operate import Requeued
 from rota.store import views
 from rota.store.store import Store
@@ -89,7 +90,7 @@ def _table(items: Iterable[Fields], words: Words) -> Table:
                 count(one["attempt"]),
                 one["job"],
                 one["member"] or "–",
-                f"{MARKS.get(one['outcome'], '◌')} {one['outcome']}",
+                f"{MARKS.get(one['outcome'], '◌')} {rows.outcome(one)}",
                 duration(one["duration"]),
                 _first(one["reason"]),
             ]
@@ -135,6 +136,8 @@ async def show(session: Session, id: str) -> Result:
         turn, _, number = id.partition("-")
         wanted = int(number) if number else (page.items[0].run if page.items else 1)
         state = await store.read(lambda: views.state_of(int(turn), wanted))
+        zone = session.manner.tz or session.settings.tz or "UTC"
+        waits = await store.read(lambda: told_of(store.catalog, int(turn), wanted, zone))
         if state is None and not page.items:
             raise NotFound(f"there is no run {id}: `rota runs ls` lists those that have ended")
         cause = next((one.error for one in page.items if one.error), None)
@@ -147,6 +150,7 @@ async def show(session: Session, id: str) -> Result:
     fields = {
         "run": f"{turn}-{wanted}",
         "state": state,
+        "waits": waits,
         "attempts": [rows.run(one) for one in page.items],
         "error": error,
     }
@@ -155,6 +159,8 @@ async def show(session: Session, id: str) -> Result:
 
 def _shown(fields: Fields, words: Words) -> Iterable[Block]:
     yield f"{fields['run']}: {fields['state'] or 'no longer in the journal'}"
+    if fields["waits"]:
+        yield fields["waits"]
     if fields["attempts"]:
         yield _table(fields["attempts"], words)
     if fields["error"] is not None:
@@ -194,9 +200,8 @@ def _line(one: Fields, words: Words) -> str:
     mark = MARKS.get(one["outcome"], "◌")
     who = one["member"] or one["id"]
     reason = f"  {_first(one['reason'])}" if one["reason"] else ""
-    return (
-        f"{mark} {words.at(one['endedAt'])}  {one['job']}  {who}  {one['outcome']}  {duration(one['duration'])}{reason}"
-    )
+    ended = f"{rows.outcome(one)}  {duration(one['duration'])}"
+    return f"{mark} {words.at(one['endedAt'])}  {one['job']}  {who}  {ended}{reason}"
 
 
 @command(
@@ -205,6 +210,7 @@ def _line(one: Fields, words: Words) -> str:
 @click.argument("id", metavar="[RUN|ID]", required=False)
 @error_option
 @spread_option
+@click.option("--priority", type=int, metavar="N", help="Of the new runs of one-offs, instead of their job's.")
 @acts.reason_option
 @acts.count_option
 async def requeue(session: Session, **given: Any) -> Result:
@@ -223,6 +229,7 @@ async def _requeue(
     spread: str | None,
     reason: str | None,
     count: int | None,
+    priority: int | None = None,
 ) -> list[dict[str, Any]]:
     if error is not None:
         letters = await lists.dead_letters(store, Wanted(error=error), limit=lists.MOST)
@@ -231,7 +238,9 @@ async def _requeue(
         number = len(letters)
         more = " or more" if number == lists.MOST else ""
         session.confirm(f"requeue {many(number, 'dead letter')}{more}", number, count)
-    made = await operate.requeue(store, id=id, error=error, spread=spread, reason=reason, by=session.by)
+    made = await operate.requeue(
+        store, id=id, error=error, spread=spread, priority=priority, reason=reason, by=session.by
+    )
     return [_new(one) for one in made]
 
 

@@ -8,7 +8,7 @@ Not here: what a tick does (engine/tick.py), how its progress looks (tick_view.p
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -50,12 +50,25 @@ class _Signals:
 def tick(session: Session, **options: Any) -> Result:
     """Run what is due now, job after job, then exit: 0 when no run failed, else 1."""
     signals = _Signals()
-    summary = asyncio.run(_ticked(session, signals, **options))
+    summary = _run(_ticked(session, signals, **options))
     return Result(
         fields=summary.as_json(),
         text=lambda fields, words: _text(fields, words, by_job=options["summary"] or session.paper.terminal),
         exit=_exit(summary, signals, fail_if_busy=options["fail_if_busy"]),
+        at_once=summary.stuck > 0,
     )
+
+
+def _run(ticked: Coroutine[Any, Any, TickSummary]) -> TickSummary:
+    """Run a tick in a loop of its own; one with handlers that will not end is left as it is, or it would never end."""
+    runner = asyncio.Runner()
+    summary = None
+    try:
+        summary = runner.run(ticked)
+        return summary
+    finally:
+        if summary is None or not summary.stuck:
+            runner.close()
 
 
 async def _ticked(session: Session, signals: _Signals, **options: Any) -> TickSummary:

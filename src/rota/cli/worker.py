@@ -145,6 +145,13 @@ async def _work(session: Session, settings: Settings, parent: int | None) -> int
             ears.deafen()
             if hearing is not None:
                 hearing.cancel()
+    code = _code(ears, parent)
+    if worker.stuck:
+        faults.leave_at_once(code)  # a thread or a coroutine that will not end would keep the process for ever
+    return code
+
+
+def _code(ears: Ears, parent: int | None) -> int:
     if ears.signal is None:
         return faults.DONE if parent is not None else faults.SOFTWARE  # nobody asked it to stop: a loop of it died
     if ears.signal == signal.SIGINT:

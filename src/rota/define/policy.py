@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from rota.define.current import CURRENT
 from rota.define.names import MOST_KEY_BYTES, checked_choice
 from rota.define.units import Rate, duration_ms, duration_words, rate, shown
-from rota.errors import ConfigError
+from rota.errors import BadInput, ConfigError
 
 Duration = timedelta | str
 
@@ -129,6 +130,8 @@ class Cap:
 class Limit:
     """A named rate that all runs of all jobs with this name share; `"ads:{region}"` is one for each region.
 
+    A run that finds no room waits for the exact instant at which it has some, without using a try.
+
     `rate` is "20/s", "30/m", "1000/h" or "50/d"; `burst` is how many may go at once after a pause, one second's worth
     (at least 1) unless given. Wrong values are a `ConfigError`.
 
@@ -148,6 +151,20 @@ class Limit:
         burst = max(1, parsed.count * 1_000 // parsed.per_ms) if self.burst is None else self.burst
         object.__setattr__(self, "parsed", parsed)
         object.__setattr__(self, "burst", _whole(burst, what="burst= of Limit", least=1, most=MOST_AT_ONCE))
+
+    async def spend(self, n: int = 1) -> None:
+        """Take `n` calls of this limit inside a handler, for calls beyond the first, which the claim has taken.
+
+        The same as `run.spend(limit, n)`. Outside of a handler there is no run to pay for: `BadInput`.
+
+        >>> amazon = Limit("amazon:{region}", "20/s")
+        >>> async def handler() -> None:
+        ...     await amazon.spend(3)
+        """
+        run = CURRENT.get()
+        if run is None:
+            raise BadInput(f"the limit {self.name!r} is spent outside of a handler: only a run has calls to pay for")
+        await run.spend(self, n)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ Not here: what the port does (engine): checkpoints, fencing, transactions, progr
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from rota.define.current import CURRENT
 from rota.define.policy import Limit
 from rota.define.units import instant
 
@@ -202,9 +202,7 @@ class Run:
         await self._port.progress(self, done, total)
 
 
-CURRENT: Final[ContextVar[Run | None]] = ContextVar("rota_run", default=None)  # the run that a handler works on
-
-
 def current() -> Run | None:
     """The run of the handler that is calling; None outside of one."""
-    return CURRENT.get()
+    found = CURRENT.get()
+    return found if isinstance(found, Run) else None

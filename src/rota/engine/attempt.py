@@ -14,23 +14,26 @@ from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, Th
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from rota.clock import Clock
+from rota.define.current import CURRENT
 from rota.define.job import JobSpec
 from rota.define.link import Link
 from rota.define.outcome import Fail, Outcome, Skip
 from rota.define.roster import Member
-from rota.define.run import CURRENT, Run
+from rota.define.run import Run
 from rota.define.stored import encode_result
 from rota.engine.chain import Answered, Chain, Doors
 from rota.engine.scopes import Scopes
-from rota.engine.settle import Lost, ProcessDied
+from rota.engine.settle import Lost, ProcessDied, Released
 from rota.engine.shared import values_for
 from rota.errors import BadInput, LeaseLost
 from rota.turn.records import Claim
+
+FRESH_S: Final = 1.0  # a handler starts this long after its claim began at most, else it asks again (G-17: two seconds)
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -54,7 +57,14 @@ class Places:
         if self._clock.held:
             return handler(**arguments)  # in a held world nothing runs beside the loop
         context = contextvars.copy_context()
-        return await self._submit(self._thread_pool(), partial(context.run, partial(handler, **arguments)))
+        call = partial(self._promptly, self._clock.monotonic(), partial(handler, **arguments))
+        return await self._submit(self._thread_pool(), partial(context.run, call))
+
+    def _promptly(self, given_s: float, call: Callable[[], object]) -> object:
+        """In the thread: a process frozen on the way to it has to look at the store again first (G-17)."""
+        if self._clock.monotonic() - given_s > FRESH_S:
+            raise Released("not started: it was given to a thread too long ago")
+        return call()
 
     async def _in_process(self, call: Callable[[], object]) -> object:
         pool = self._process_pool()

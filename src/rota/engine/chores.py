@@ -30,7 +30,7 @@ from rota.turn.records import Ask, Ending
 REAP_MOST: Final = 500  # lost attempts given back in one transaction
 ROUNDS: Final = 20  # batches of one chore in one round
 PLAIN_LEASE_MS: Final = 15_000  # as a worker's
-LOOK_S: Final = 2.0  # how often it is looked whether something was lost: well within a lease
+LOOK_S: Final = 1.0  # how often it is looked whether something was lost: it is back two seconds after its lease (C-1)
 LEASE_NAME: Final = "chores"
 KEPT: Final = 2 / 3  # of its length, before the lease of the chores is taken anew
 NOBODY: Final = Ask("", None, 0, None)
@@ -62,6 +62,7 @@ class Chores:
         self._incarnation = incarnation
         self._lease_ms = lease_ms
         self._held_until_s = self._ask_at_s = self.looked_s = float("-inf")
+        self._serials_from = ""
         self._table = [
             Duty("look", LOOK_S, self._look),
             *more,
@@ -82,20 +83,20 @@ class Chores:
             await clock.sleep(NAP_S)
 
     async def _hold(self) -> bool:
-        """Whether the chores are ours: asked once for half a lease, and by others every third of it."""
+        """Whether the chores are ours: asked once for half a lease, by others every third of it and when it is over."""
         now_s = self._store.clock.monotonic()
         if now_s < self._held_until_s or now_s < self._ask_at_s:
             return now_s < self._held_until_s
         try:
-            ours = await self._store.write(partial(_take, self._incarnation, self._lease_ms))
+            left_ms = await self._store.write(partial(_take, self._incarnation, self._lease_ms))
         except StoreUnavailable:
             return False  # the loop that claims tells of it
         lease_s = self._lease_ms / 1000
-        if ours:
+        if left_ms is None:
             self._held_until_s = now_s + lease_s * KEPT
         else:
-            self._ask_at_s = now_s + lease_s / 3
-        return ours
+            self._ask_at_s = now_s + min(lease_s / 3, left_ms / 1000)
+        return left_ms is None
 
     async def at_start(self) -> None:
         """What is done before anything is claimed, by everybody: each of these is safe to do twice."""
@@ -162,9 +163,10 @@ class Chores:
                 ends.append(end if wake is None else end._replace(wake=wake))
             except Exception:  # noqa: BLE001 -- one turn that cannot be judged must not keep the others lost
                 yield from turns.give_back(claim, worker, why)
-        if ends:
-            yield from turns.settle(ends, self._incarnation)
-        return ends
+        if not ends:
+            return ends
+        settled = yield from turns.settle(ends, self._incarnation, patient=False)
+        return [end for end in ends if settled.took(end)]
 
     async def _end_pauses(self) -> None:
         if await self._store.write(duties.end_pauses, gate="exclusive"):
@@ -184,8 +186,17 @@ class Chores:
         for what, keep_ms in keep.items():
             await self._again(partial(duties.prune, what, keep_ms))
         await self._again(duties.prune_keys)
+        await self._again(duties.prune_buckets)
+        await self._prune_serials()
         await self._again(duties.prune_workers)
         await self._store.db.keep_up(retain.journal)
+
+    async def _prune_serials(self) -> None:
+        """Some pages of serial keys, and the next ones the next time."""
+        for _ in range(ROUNDS):
+            self._serials_from = await self._store.write(partial(duties.prune_serials, self._serials_from))
+            if not self._serials_from:
+                return
 
     async def _again(self, make: Callable[[], Op[int]]) -> None:
         """A bounded number of full batches, so that a chore cannot take the store for itself."""
@@ -194,8 +205,11 @@ class Chores:
                 return
 
 
-def _take(holder: str, lease_ms: int) -> Op[bool]:
-    """Take the chores' lease, and note that the engine is alive."""
+def _take(holder: str, lease_ms: int) -> Op[int | None]:
+    """Take the chores' lease, and note that the engine is alive; another's lease ends in so many ms."""
     rows = yield from query("take_lease", name=LEASE_NAME, holder=holder, lease_ms=lease_ms)
     yield from mark_pass()
-    return bool(rows)
+    if rows:
+        return None
+    left = yield from query("lease_left", name=LEASE_NAME)
+    return max(0, left[0][0]) if left else 0

@@ -5,7 +5,7 @@ Always true: an end is made without a look at the store, so it can be made while
 Not here: what an outcome means for the turn (settle.py), writing it (pump.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rota.clock import Clock
 from rota.define.catalog import Catalog
@@ -42,6 +42,11 @@ class Ends:
     def _scopes_of(self, one: Running) -> Iterable[str]:
         learned = self._scopes.learned.get(one.claim.job, ())
         return (*names_of(self.bounds(one.spec), one.claim).all_scopes, *learned)
+
+    def acknowledged(self, ends: Sequence[Ending]) -> None:
+        """The store has what these ends said of scopes."""
+        if not self._scopes.quiet:
+            self._scopes.acknowledged(heat.scope for end in ends if isinstance(end, End) for heat in end.heats)
 
     def of(self, one: Running, came: object) -> Ending:
         """The end of an attempt that came to this."""

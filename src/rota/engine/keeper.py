@@ -21,9 +21,10 @@ from rota.store.port import Op, query
 from rota.store.store import Store
 from rota.store.turns import Held
 
-WATCH_S: Final = 0.5  # how often the loop is asked whether it turns: a blocker is named within a second
-BLOCKED_S: Final = 1.0  # a loop that has not answered for this long is blocked
+WATCH_S: Final = 0.25  # how often the loop is asked whether it turns
+BLOCKED_S: Final = 0.75  # a loop that has not answered for this long is blocked: with a watch, named within a second
 AGAIN_S: Final = 1.0  # a beat that failed is tried again after this: several outages must not add up to a lost lease
+PARTING_S: Final = 0.3  # a beat that hangs is left behind: its thread goes with the process (G-18 leaves two seconds)
 MAX_BLOCK_S: Final = 300.0  # five minutes: then the lease is let go (reliability 4, rule 4)
 
 
@@ -102,6 +103,7 @@ class Keeper:
         self._answered_at = 0.0
         self._reported = False
         self.small: tuple[str, ...] = ()
+        self.note: Callable[[], str | None] = lambda: None
         self.blocked: Callable[[float, asyncio.Task[object] | None], None] = lambda _seconds, _task: None
 
     def start(self) -> None:
@@ -121,7 +123,12 @@ class Keeper:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, PARTING_S)
+
+    @property
+    def begun(self) -> bool:
+        """Whether it beats, or has."""
+        return self._loop is not None
 
     @property
     def _third_s(self) -> float:
@@ -138,7 +145,7 @@ class Keeper:
             await clock.sleep(wait_s)
             asked = clock.monotonic()
             try:
-                held = await self._store.write(lambda: extend(self._identity, self._running(), None, self.small))
+                held = await self._store.write(lambda: extend(self._identity, self._running(), self.note(), self.small))
             except StoreError:
                 wait_s = self._soon_s
                 self._told(Beat(asked, None))
@@ -162,7 +169,7 @@ class Keeper:
         """Ask the loop to answer; how long it has not."""
         silent = now - self._answered_at
         self._tell(None)
-        if silent < BLOCKED_S + WATCH_S:
+        if silent < BLOCKED_S:
             self._reported = False
         elif not self._reported and self._loop is not None:
             self._reported = True
@@ -170,7 +177,7 @@ class Keeper:
         return silent
 
     def _beat(self, now: float, silent: float) -> Beat:
-        note = f"loop blocked for {silent:.0f} s" if silent > BLOCKED_S + WATCH_S else None
+        note = f"loop blocked for {silent:.0f} s" if silent >= BLOCKED_S else self.note()
         try:
             held = self._extended(note)
         except Exception:  # noqa: BLE001 -- the one place: whatever it was, the next beat tries again

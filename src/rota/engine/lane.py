@@ -32,6 +32,11 @@ class Lane:
         self.more = False  # the last claim got all it asked for: there is probably more
 
     @property
+    def most(self) -> int:
+        """Places that a batch may fill at the very most."""
+        return self.places if self.left is None else min(self.places, self.left)
+
+    @property
     def whole(self) -> int:
         """Places that a batch may fill, which is claimed at once or not at all."""
         return self.places - self.used if self.left is None else min(self.places - self.used, self.left)
@@ -50,10 +55,13 @@ class Running:
         "begun",
         "claim",
         "deadline_s",
+        "from_s",
         "group",
+        "known_s",
         "lane",
         "paid",
         "probes",
+        "seen_s",
         "spec",
         "started_at",
         "started_s",
@@ -67,7 +75,10 @@ class Running:
         self.spec = spec
         self.lane = lane
         self.started_s = started_s
+        self.known_s = started_s  # when the claim's answer came: a look at the store before that may not show it
         self.started_at: int | None = None
+        self.seen_s = started_s  # when the store's `claimed_at` was now, as nearly as is known
+        self.from_s = 0.0  # it waits for this instant, at which it has room under its limits
         self.deadline_s = 0.0
         self.begun = False
         self.task: Task[None] | None = None

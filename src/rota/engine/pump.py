@@ -27,16 +27,18 @@ from rota.engine.lane import Lane, Running
 from rota.engine.port import MOVED, Port
 from rota.engine.scopes import Scopes
 from rota.engine.settle import Cancelled, Ended, Lost, Released, TimedOut, end_of
-from rota.engine.tell import tell_end, tell_start
+from rota.engine.tell import tell_end, tell_fenced, tell_start
 from rota.engine.together import run_together
 from rota.errors import StoreUnavailable
 from rota.store import claiming, gates, pauses, reconcile, turns
+from rota.store.consequences import locks_shared
 from rota.store.port import Op, query
 from rota.store.store import Store
 from rota.store.turns import Claimed, Held, Settled
+from rota.turn.gates import EARLY_MS
 from rota.turn.records import Claim, Ending, Judged, Well
 
-FRESH_S: Final = 1.0  # a handler starts this long after its claim began at most, else it asks again (G-17: two seconds)
+APART_MS: Final = 250  # until a run with one loss left is looked at again, when another of them runs here: a guess
 NEVER_S: Final = float("inf")
 STUBBORN_S: Final = 5.0  # a coroutine that swallows its cancellation is given up after this: its place is stuck
 
@@ -53,6 +55,7 @@ class Pump:
         self.incarnation = incarnation
         self.admission = admission
         self.running: dict[int, Running] = {}
+        self.stuck: set[Running] = set()  # ended for the store, but their handlers will not let go of their places
         self.ends: list[Ending] = []
         self.stirred = asyncio.Event()
         self.claiming = True
@@ -68,6 +71,7 @@ class Pump:
         self._moved: set[int] = set()  # turns whose slot is to be computed anew, kept until that is done
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweep_at_s = NEVER_S
+        self._seen_s = 0.0  # when the claim on its way had its turns
         self._unknown = False  # a claim's answer was lost: the store may hold turns for us that we do not know of
         self._repeated = False  # a settle's answer was lost: what it refuses now it may have accepted then
         self.ended: Callable[[Ending, bool], None] = _nobody
@@ -80,13 +84,22 @@ class Pump:
         rows = await self.store.read(lambda: query("meta", name="store"))
         self._store_id = rows[0][0] if rows else ""
 
+    @property
+    def unsure(self) -> bool:
+        """Whether the store may hold turns for us that we do not know of."""
+        return self._unknown
+
     # -- one transaction ---------------------------------------------------------------------------
 
     async def turn_over(self, lane: Lane | None, cutoff_at: int = turns.NEVER_MS) -> Claimed | None:
         """Settle what has ended and claim for a lane, in one transaction; None when nothing was claimed for."""
         if self._unknown:
             await self._adopt()
-        ends, self.ends = self.ends, []
+        ends: list[Ending] = []
+        if lane is not None and any(map(locks_shared, self.ends)):
+            await self.turn_over(None)  # apart, as a claim locks jobs and buckets too
+        else:
+            ends, self.ends = self.ends, []
         free = lane.free if lane is not None and self.claiming else 0
         if not ends and not free:
             return None
@@ -95,7 +108,7 @@ class Pump:
             settled, claimed = await self.store.write(
                 lambda: self._settle_and_claim(ends, lane, free, cutoff_at), gate="shared" if free else None
             )
-        except StoreUnavailable:
+        except (StoreUnavailable, asyncio.CancelledError):
             self.ends = ends + self.ends
             self._unknown = self._repeated = True
             raise
@@ -106,6 +119,7 @@ class Pump:
             self.ends = ends + self.ends
             await self._settle_one_by_one()
             return None
+        self._ends.acknowledged(ends)
         if claimed is not None and lane is not None:
             lane.more = not claimed.exhausted and len(claimed.run) + claimed.put_back >= free
             self._start_all(claimed, lane, began_s)
@@ -121,13 +135,37 @@ class Pump:
         if not free or lane is None:
             return settled, None
         want = claiming.Want(
-            most=free, whole=lane.whole, places=lane.places, cutoff_at=cutoff_at, fused=self._fused, deep=lane.deep
+            most=free,
+            whole=lane.whole,
+            places=lane.most,
+            cutoff_at=cutoff_at,
+            fused=self._fused,
+            early_ms=0 if self.store.clock.held else EARLY_MS,
+            deep=lane.deep,
         )
         claimed = yield from claiming.claim(lane.asks, want, self.incarnation, self._judge)
         return settled, claimed
 
     def _judge(self, claims: list[Claim]) -> Op[Judged]:
-        return self.admission.judge(claims)
+        self._seen_s = self.store.clock.monotonic()
+        judged = yield from self.admission.judge(claims)
+        if any(claim.losses for claim in judged.run):
+            self._part(judged)
+        return judged
+
+    def _part(self, judged: Judged) -> None:
+        """Of runs with one loss left, one at a time: what kills its process must not take its neighbours with it."""
+        jobs = self.admission.catalog.jobs
+        taken = any(one.claim.losses and one.claim.losses + 1 >= one.spec.max_lost for one in self.running.values())
+        kept: list[Claim] = []
+        for claim in judged.run:
+            last = claim.losses > 0 and claim.losses + 1 >= jobs[claim.job].max_lost
+            if last and taken:
+                judged.back.append((claim.id, claim.claimed_at + APART_MS, claim.slot_at, claim.caught))
+            else:
+                taken = taken or last
+                kept.append(claim)
+        judged.run[:] = kept
 
     async def _after_settle(self, ends: Sequence[Ending], settled: Settled) -> None:
         if self._repeated and len(settled.accepted) < len(ends):
@@ -179,7 +217,7 @@ class Pump:
             lane = next((lane for lane in self.lanes if claim.job in lane.specs), None)
             if lane is None:
                 continue
-            if held.stopped:
+            if held.stopped or not self.claiming:
                 came, facts = Released("not started: a stop"), Ended(self.incarnation, None, 0, 0.0)
                 self.ends.append(end_of(self.admission.catalog, lane.specs[claim.job], claim, came, facts))
             else:
@@ -229,6 +267,9 @@ class Pump:
             self._start_together(claims, lane, began_s)
         for turn, probes in claimed.probes.items():
             self.running[turn].probes = probes
+        for turn, start_at in claimed.starts.items():
+            one = self.running[turn]
+            one.from_s = one.seen_s + (start_at - one.claim.claimed_at) / 1000
 
     def start(self, claim: Claim, lane: Lane, began_s: float) -> None:
         """Begin an attempt."""
@@ -244,6 +285,9 @@ class Pump:
     def _place(self, claim: Claim, lane: Lane, began_s: float) -> Running:
         spec = lane.specs[claim.job]
         one = Running(claim, spec, lane, began_s)
+        one.known_s = self.store.clock.monotonic()
+        if 0 < self._seen_s - began_s < attempt.FRESH_S:
+            one.seen_s = self._seen_s
         self.running[claim.id] = one
         lane.used += 1
         if lane.left is not None:
@@ -282,6 +326,7 @@ class Pump:
             came = one.why or RuntimeError("the handler was cancelled by something other than rota")
         finally:
             one.lane.used -= 1
+            self.stuck.discard(one)
             self.stirred.set()
         self.finish(one, _word_of(came, one.why))
 
@@ -307,14 +352,20 @@ class Pump:
     async def _begin(self, one: Running) -> None:
         """The last look before the handler: the lease is ours, nothing is stopped, its scope does not cool."""
         now_s = self.store.clock.monotonic()
-        if now_s - one.started_s > FRESH_S and not await self._confirmed(one):
+        if one.from_s > now_s:
+            await self.store.clock.sleep(one.from_s - now_s)
+            now_s = self.store.clock.monotonic()
+        if now_s - one.started_s > attempt.FRESH_S and not await self._confirmed(one):
             one.why = Released("not started: a stop, or the lease was lost meanwhile")
+            raise asyncio.CancelledError
+        if one.claim.losses >= one.spec.max_lost:  # given back once too often, by processes that do not know it (G-8)
+            one.why = Lost("given back by a process that does not know the job")
             raise asyncio.CancelledError
         cools = self._ends.cools(one)
         if cools is not None:
             one.why = Released(f"not started: {cools} is cooling down")
             raise asyncio.CancelledError
-        one.started_s, one.started_at = now_s, one.claim.claimed_at + int((now_s - one.started_s) * 1000)
+        one.started_s, one.started_at = now_s, one.claim.claimed_at + int((now_s - one.seen_s) * 1000)
         if self.store.events.heard:
             tell_start(self.store, one.claim)
 
@@ -326,7 +377,7 @@ class Pump:
         except StoreUnavailable:
             return False
         claim = one.claim
-        fresh = self.store.clock.monotonic() - asked_s <= FRESH_S
+        fresh = self.store.clock.monotonic() - asked_s <= attempt.FRESH_S
         return fresh and not held.stopped and held.attempts.get(claim.id) == claim.attempt
 
     def _make_run(self, spec: JobSpec, claim: Claim, member: Member | None) -> Run:  # noqa: ARG002 -- the form of MakeRun
@@ -356,6 +407,7 @@ class Pump:
         if isinstance(came, Fenced):
             self.completed.pop((claim.id, claim.attempt), None)
             self.fenced += 1
+            tell_fenced(self.store, claim, self.incarnation, str(came))
             self.stirred.set()
             return
         self.ends.append(self.end_of(one, came))
@@ -382,6 +434,7 @@ class Pump:
         if not one.spec.is_async or one.why is not None:
             # A thread cannot be cancelled, and some coroutines will not be: the run ends here, its place is stuck.
             one.why = one.why or why
+            self.stuck.add(one)
             self.finish(one, one.why)
             return
         one.why = why
@@ -406,7 +459,7 @@ class Pump:
     def compare(self, asked_s: float, held: Held) -> None:
         """What the store says we hold against what we run: wishes to cancel, and leases that were lost."""
         for turn, one in list(self.running.items()):
-            if one.started_s >= asked_s:
+            if one.known_s >= asked_s:
                 continue
             if (turn, one.claim.attempt) in self.completed:
                 continue  # ended inside its caller's transaction, or rolled back: what it settles is asked about

@@ -31,6 +31,7 @@ class Scopes:
         self._store = store
         self._until_s: dict[str, float] = {}
         self._half_open: set[str] = set()
+        self._fresh: set[str] = set()  # scopes of which no claim knows yet that they cool
         self._probe_s: dict[str, float] = {}
         self._row: Counter[str] = Counter()
         self._read_s = float("-inf")
@@ -38,8 +39,12 @@ class Scopes:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is known to cool: then there is nothing to ask."""
-        return not self._until_s
+        """Whether claims know all that is known here: then there is nothing to ask."""
+        return not self._fresh
+
+    def acknowledged(self, scopes: Iterable[str]) -> None:
+        """The store has these cool-downs now: from here on its claims decide."""
+        self._fresh.difference_update(scopes)
 
     def wait_ms(self, scope: str) -> int:
         """How long until a scope may be called, 0 for now; one caller probes for the others when it has cooled."""
@@ -57,9 +62,10 @@ class Scopes:
         return 0
 
     def cools(self, scopes: Iterable[str]) -> str | None:
-        """The first of some scopes that is known to cool."""
+        """The first of some scopes that cools though no claim knows of it yet."""
         from_s = self._store.clock.monotonic() + WHOLE_S
-        return next((scope for scope in scopes if self._until_s.get(scope, 0.0) >= from_s), None)
+        fresh = self._fresh.intersection(scopes)
+        return next((scope for scope in sorted(fresh) if self._until_s.get(scope, 0.0) >= from_s), None)
 
     async def refresh(self) -> None:
         """Read the fleet's cool-downs, once a second at most."""
@@ -76,7 +82,7 @@ class Scopes:
             self._half_open.add(one.scope)
             if one.left_ms > 0 and not one.probing:
                 self._until_s[one.scope] = max(now_s + one.left_ms / 1000, self._until_s.get(one.scope, 0.0))
-        for scope in known - {one.scope for one in found}:
+        for scope in known - {one.scope for one in found} - self._fresh:
             self._forget(scope)
 
     def note(self, scope: str, after_ms: int | None, job: str | None = None) -> None:
@@ -85,6 +91,7 @@ class Scopes:
         until_s = now_s + (COOL_MS if after_ms is None else after_ms) / 1000
         self._until_s[scope] = max(until_s, self._until_s.get(scope, 0.0))
         self._half_open.add(scope)
+        self._fresh.add(scope)
         self._probe_s.pop(scope, None)
         if job is not None:
             self.learned.setdefault(job, set()).add(scope)
@@ -96,12 +103,14 @@ class Scopes:
             await self._store.write(lambda: gates.cool([Heat(scope, after_ms, reason)]))
         except StoreUnavailable:
             return  # it holds here, and whoever asks next learns it anew
+        self.acknowledged([scope])
 
     async def worked(self, scope: str) -> None:
         """A call came through: a scope that had cooled works again, for everyone."""
         self._row.pop(scope, None)
-        if scope not in self._half_open:
-            return
+        left_s = self._until_s.get(scope, 0.0) - self._store.clock.monotonic()
+        if scope not in self._half_open or left_s >= WHOLE_S:
+            return  # it works anyway, or the call began before the scope cooled
         self._forget(scope)
         try:
             await self._store.write(lambda: gates.works([scope]))
@@ -132,6 +141,7 @@ class Scopes:
             self._forget(scope)
 
     def _forget(self, scope: str) -> None:
+        self._fresh.discard(scope)
         self._half_open.discard(scope)
         self._until_s.pop(scope, None)
         self._probe_s.pop(scope, None)

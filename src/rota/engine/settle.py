@@ -18,10 +18,12 @@ from rota.define.outcome import Fail, Hold, Outcome, PauseJob, RateLimited, Skip
 from rota.engine.chain import Answered, story_of
 from rota.engine.failure import failure_of, failure_saying
 from rota.engine.shared import heat_of
+from rota.errors import StoreUnavailable
 from rota.turn.gates import COOL_MS
 from rota.turn.records import BEGUN, After, Claim, End, Ending, Failure, Lead, Well
 
 WAIT_MOST_MS: Final = 86_400_000  # a run waits for rate limits for a day in all, then waiting costs tries (design 17)
+LEAST_AWAY_MS: Final = 1_000  # a store that was away inside a handler is tried again after a second at the earliest
 LEAST_MS: Final = 1  # what comes again is due after the tick that caused it began, so that tick does not take it again
 
 
@@ -226,6 +228,14 @@ class _Ending:
         after = self.same_run(delay_ms=delay_ms, due_at=self.claim.due_at, lost=True)
         return self.end("lost", reason, after, failure)
 
+    def wait_for_store(self, came: StoreUnavailable) -> End:
+        """The store was away inside the handler: no try of the run's (G-24), until a day has been waited in all."""
+        wait_ms = max(self.spec.retry.first_ms, LEAST_AWAY_MS)
+        if self.claim.waited_ms + wait_ms > WAIT_MOST_MS:
+            return self.retry(str(came), failure_of(came), wait_ms)
+        after = self.same_run(delay_ms=wait_ms, back=True, waited_ms=wait_ms, reason=str(came))
+        return self.end("released", str(came), after)
+
     def wait_for_limit(self, came: RateLimited) -> End:
         """Later without a try, until a day has been waited in all."""
         wait_ms = came.after_ms or COOL_MS
@@ -243,6 +253,8 @@ def _ending(one: _Ending, came: BaseException) -> End:
             return _of_outcome(one, came)
         case Released():
             return one.end("released", str(came), one.same_run(delay_ms=None, due_at=one.claim.due_at, back=True))
+        case StoreUnavailable():
+            return one.wait_for_store(came)
         case Cancelled():
             return one.over("cancelled", str(came))
         case Lost():

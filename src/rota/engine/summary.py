@@ -59,7 +59,8 @@ class TickSummary:
     """What one tick did.
 
     `ok` is false when a run failed, be it to be tried again or dead; `busy` when another tick was at work;
-    `stopped` tells who stopped everything. Instants are ms UTC, `duration` is in seconds.
+    `stopped` tells who stopped everything; `stuck` handlers are past their time and will not end, so their process
+    cannot leave in order. Instants are ms UTC, `duration` is in seconds.
     """
 
     started_at_ms: int
@@ -67,6 +68,7 @@ class TickSummary:
     busy: bool = False
     dry_run: bool = False
     stopped: tuple[Any, ...] | None = None
+    stuck: int = 0
     succeeded: int = 0
     retrying: int = 0
     dead: int = 0

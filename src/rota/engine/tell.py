@@ -35,6 +35,11 @@ def tell_end(store: Store, end: Ending, *, accepted: bool) -> None:
         )
 
 
+def tell_fenced(store: Store, claim: Claim, worker: str, reason: str) -> None:
+    """An attempt was called off because its lease is another's: whatever it came to is dropped."""
+    store.events.tell("run.fenced", store.clock.now_ms(), **_who(claim), reason=reason, worker=worker)
+
+
 def _who(claim: Claim) -> dict[str, object]:
     return {
         "run": f"{claim.id}-{claim.run}",

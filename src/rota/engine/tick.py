@@ -123,7 +123,7 @@ class Tick:
             counts = await self._pass(began_s)
         finally:
             await self._leave()
-        return await self._summed(summary, counts, began_s)
+        return (await self._summed(summary, counts, began_s)).but(stuck=len(self._pump.stuck))
 
     def _selected(self) -> list[JobSpec]:
         return [spec for spec in self._store.catalog.ordered() if self._wish.wants(spec)]

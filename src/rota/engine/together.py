@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from rota.define.current import CURRENT
 from rota.define.job import JobSpec
 from rota.define.outcome import Fail, Outcome
-from rota.define.run import CURRENT
 from rota.define.stored import encode_result
 from rota.engine.attempt import MakeRun, Places, member_of
 from rota.errors import BadInput

@@ -74,16 +74,26 @@ class Worker:
         self.pump.lanes = lanes_of(list(store.catalog.ordered()), settings)
         self._keeper = Keeper(store, self.identity, running=lambda: len(self.pump.running), told=self._told)
         self._keeper.blocked = self._blocked
+        self._keeper.note = self._stuck_note
         self._chores = Chores(store, self.incarnation, duties, lease_ms=settings.lease_ms)
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._leave_by_s: float | None = None  # when the grace is over, on this process's clock
+        self._patience = asyncio.timeout(None)  # with the store, once the worker is to leave
+        self._patient = False
         self._away = _Away()
+        self._quarter: asyncio.TimerHandle | None = None
 
     def stop(self) -> None:
         """Claim nothing more and drain; a second call shortens the grace to nothing."""
+        grace_s = self._settings.grace_ms / 1000
         if self._stopping.is_set():
             self._hurry.set()
+            grace_s = 0.0
         self._stopping.set()
+        self._leave_by_s = self._store.clock.monotonic() + grace_s
+        if self._patient:
+            self._patience.reschedule(asyncio.get_running_loop().time() + grace_s)
         self.pump.claiming = False
         self.pump.stirred.set()
 
@@ -103,7 +113,23 @@ class Worker:
             raise asyncio.CancelledError
 
     async def _work(self) -> None:
-        await self._begin()
+        """Work, then drain; a call to the store that does not come back is left alone when the grace is over."""
+        try:
+            async with self._patience:
+                self._patient = True
+                try:
+                    await self._begin()
+                    await self._serve()
+                finally:
+                    self._patient = False
+        except TimeoutError:
+            if not self._patience.expired():
+                raise
+        finally:
+            if self._keeper.begun:
+                await asyncio.shield(self._drain())
+
+    async def _serve(self) -> None:
         chores = asyncio.get_running_loop().create_task(self._chores.serve(), name="rota-chores")
         chores.add_done_callback(self._died)
         unlisten = self._store.on_wake(self.pump.stirred.set)
@@ -116,20 +142,27 @@ class Worker:
             chores.remove_done_callback(self._died)
             chores.cancel()
             await asyncio.gather(chores, return_exceptions=True)
-            await asyncio.shield(self._drain())
+
+    def _keep(self) -> None:
+        """Keep the lease from its first moment: what comes before the first claim may take longer than it."""
+        if self._quarter is None:
+            self._away.beat_s = self._store.clock.monotonic()
+            self._until_a_quarter_is_left()
+            self._keeper.start()
 
     async def _begin(self) -> None:
         """Introduce the worker, as soon as there is a store to do it in."""
         while not self._stopping.is_set():
             try:
                 await self._store.write(lambda: introduce(self.identity))
+                self._keep()
                 await self.pump.learn()
                 await self._chores.at_start()
             except StoreUnavailable:
                 await self._wait_for_store()
             else:
                 break
-        self._keeper.start()
+        self._keep()
         now_ms = self._store.clock.now_ms()
         self._store.events.tell("worker.started", now_ms, worker=self.incarnation, name=self.identity.name)
 
@@ -202,9 +235,7 @@ class Worker:
 
     async def _wait_for_store(self, why: str = "") -> None:
         clock = self._store.clock
-        if self._away.since_s is None:
-            self._away.since_s = clock.monotonic()
-            self._store.events.tell("store.lost", clock.now_ms(), store=self._store.db.name, error=why)
+        self._lost(why)
         wait_s = BACKOFF_S[min(self._away.asked, len(BACKOFF_S) - 1)]
         self._away.asked += 1
         wait_s *= 1 + clock.dice() / 4
@@ -228,9 +259,26 @@ class Worker:
     def _told(self, beat: Beat) -> None:
         if beat.held is not None:
             self._away.beat_s = beat.asked_at
+            self._until_a_quarter_is_left()
             self.pump.compare(beat.asked_at, beat.held)
-        elif self._away.beat_s and beat.asked_at - self._away.beat_s > QUARTER * self._settings.lease_ms / 1000:
-            self.pump.release_all("the store is away and the lease is nearly over")
+        else:
+            self._lost("the lease could not be extended")
+
+    def _until_a_quarter_is_left(self) -> None:
+        """Cancel what runs when the next good beat does not come in time: a beat that hangs tells nothing (G-24)."""
+        if self._quarter is not None:
+            self._quarter.cancel()
+        left_s = self._away.beat_s + QUARTER * self._settings.lease_ms / 1000 - self._store.clock.monotonic()
+        self._quarter = asyncio.get_running_loop().call_later(
+            max(0.0, left_s), self.pump.release_all, "the store is away and the lease is nearly over"
+        )
+
+    def _lost(self, why: str) -> None:
+        """The store is away: told once, by whoever sees it first."""
+        clock = self._store.clock
+        if self._away.since_s is None:
+            self._away.since_s = clock.monotonic()
+            self._store.events.tell("store.lost", clock.now_ms(), store=self._store.db.name, error=why)
 
     def _blocked(self, seconds: float, task: asyncio.Task[object] | None) -> None:
         """Called from the keeper's thread: name whoever holds the loop up."""
@@ -240,18 +288,32 @@ class Worker:
             fields |= {"job": blocker.claim.job, "run": f"{blocker.claim.id}-{blocker.claim.run}"}
         self._store.events.tell("loop.blocked", self._store.clock.now_ms(), **fields)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether handlers that will not let go keep places of this process: it cannot end in order."""
+        return bool(self.pump.stuck)
+
+    def _stuck_note(self) -> str | None:
+        """Called from the keeper's thread: which runs have ended and still keep their places."""
+        stuck = [f"{one.claim.job} {one.claim.id}-{one.claim.run}" for one in list(self.pump.stuck)]
+        return f"{len(stuck)} places stuck: {', '.join(sorted(stuck)[:5])}" if stuck else None
+
     # -- the end -----------------------------------------------------------------------------------
 
     async def _drain(self) -> None:
         """End what runs within the grace, give the rest back, say good-bye."""
         self.pump.claiming = False
         clock = self._store.clock
-        deadline = clock.monotonic() + self._settings.grace_ms / 1000
+        deadline = self._leave_by_s
+        if deadline is None:  # nobody said stop: something has broken
+            deadline = clock.monotonic() + self._settings.grace_ms / 1000
         while self.pump.running and not self._hurry.is_set():
             left_s = deadline - clock.monotonic()
             if left_s <= 0:
                 break
-            await self._settle_quietly()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    await self._settle_quietly()
             self.pump.stirred.clear()
             if self.pump.running and not self.pump.ends:
                 await self._stirred_within(min(left_s, 0.5))
@@ -261,6 +323,8 @@ class Worker:
                 await self._say_good_bye()
         except (TimeoutError, StoreError):
             pass  # the store is gone: the lease will end by itself
+        if self._quarter is not None:
+            self._quarter.cancel()
         await self._keeper.stop()
         self.pump.close()
         self._store.events.tell("worker.drained", clock.now_ms(), worker=self.incarnation, left=len(self.pump.running))
@@ -270,11 +334,11 @@ class Worker:
         if tasks:
             await asyncio.wait(tasks, timeout=SHUT_S / 3)
             self.pump.release_all("the worker is leaving")  # whatever will not be cancelled is given back all the same
-        while self.pump.ends:
+        while self.pump.ends or self.pump.unsure:
             try:
                 await self.pump.turn_over(None)
             except StoreUnavailable:
-                await self._store.clock.sleep(0.1)
+                await self._store.clock.sleep(LEAVING_S)
         await self._store.write(lambda: query("drop_worker", worker=self.incarnation))
 
     async def _settle_quietly(self) -> None:

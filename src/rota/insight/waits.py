@@ -23,6 +23,7 @@ from rota.turn.gates import bounds_of, keys_of, values_of
 
 PLACES: Final = 1_000  # turns before one in line that are counted
 MOST_CLOSED: Final = 1_000  # scopes that close jobs and are looked at
+SOON_MS: Final = 120_000  # two minutes: nearer than this a wait is told in seconds
 
 Asked = tuple[int, str, int | None]  # a turn, its job, when it is due
 
@@ -44,7 +45,7 @@ class _Facts(NamedTuple):
     def at(self, ms: int) -> str:
         """An instant, to the second where it is near: what waits for room waits for seconds."""
         text = clock(ms, self.now, self.zone)
-        near = 0 <= ms - self.now < 120_000
+        near = 0 <= ms - self.now < SOON_MS
         return f"{text}, in {-(-(ms - self.now) // 1000)} s" if near else text
 
 
@@ -63,6 +64,13 @@ def told(catalog: Catalog, asked: Sequence[Asked], zone: str = "UTC") -> Op[dict
     return {turn: text for turn, text in found.items() if text}
 
 
+def told_of(catalog: Catalog, turn: int, run: int, zone: str = "UTC") -> Op[str | None]:
+    """The sentence for one run that has not started; None where it waits for nothing but its time."""
+    rows = yield from query("waiting_run", turn=turn, run=run)
+    found = yield from told(catalog, [(row[0], row[1], row[2]) for row in rows], zone)
+    return found.get(turn)
+
+
 def _facts(catalog: Catalog, asked: Sequence[Asked], zone: str) -> Op[_Facts]:
     now = (yield from query("now"))[0][0]
     waits = yield from scopes.waits_of([turn for turn, _, _ in asked], PLACES)
@@ -73,6 +81,7 @@ def _facts(catalog: Catalog, asked: Sequence[Asked], zone: str) -> Op[_Facts]:
         if one.job in jobs:
             closed.setdefault(one.job, one)
     names = {name for kind, _, name in parts if kind in {"limit", "scope"}} | {one.scope for one in closed.values()}
+    names |= {limit.name for name in names if (limit := limit_of(catalog, name)) is not None}
     holders = yield from scopes.holders([name for kind, _, name in parts if kind == "serial"])
     rows = yield Call("running_of", {}, [(job,) for job in jobs])
     return _Facts(
@@ -113,7 +122,7 @@ def _told(catalog: Catalog, facts: _Facts, wait: Wait, job: str, due_at: int | N
         when = (
             f"it has some at {facts.at(due)}" if due > facts.now else "it has some now and starts with the next claim"
         )
-        return f"It waits for room under the limit {name}{_rated(catalog, name)}: {when}{line}."
+        return f"It waits for room under the limit {name}{_rated(catalog, facts, name)}: {when}{line}."
     if kind == "scope":
         return _cools(facts, name, due)
     if kind == "serial":
@@ -128,9 +137,13 @@ def _last(key: str) -> str:
     return key.partition(" ")[2].replace("=", " ", 1)
 
 
-def _rated(catalog: Catalog, name: str) -> str:
+def _rated(catalog: Catalog, facts: _Facts, name: str) -> str:
+    """The rate in force, in brackets: said for the bucket, for all of the limit, or declared."""
     limit = limit_of(catalog, name)
-    return "" if limit is None else f" ({limit.rate})"
+    rows = (facts.buckets.get(one) for one in (name, name if limit is None else limit.name))
+    said = next((row.rate for row in rows if row is not None and row.rate is not None), None)
+    found = said or (None if limit is None else limit.rate)
+    return "" if found is None else f" ({found})"
 
 
 def _cools(facts: _Facts, name: str, due: int) -> str:
@@ -170,7 +183,7 @@ def _behind(catalog: Catalog, facts: _Facts, job: str) -> str:
         row = facts.buckets.get(closed.scope)
         if row is not None and row.cooling_until > facts.now:
             return _cools(facts, closed.scope, row.cooling_until)
-        rated = _rated(catalog, closed.scope)
+        rated = _rated(catalog, facts, closed.scope)
         when = facts.at(closed.until)
         return f"It is due and waits behind others for room under the limit {closed.scope}{rated}, the next at {when}."
     if spec is not None and spec.cap is not None and spec.cap.by is None:

@@ -46,6 +46,20 @@ def prune_keys() -> Op[int]:
     return len((yield from query("prune_keys", most=BATCH)))
 
 
+def prune_buckets() -> Op[int]:
+    """Forget a batch of buckets that have said nothing for a day: full again, cooled, without a rate of their own."""
+    return len((yield from query("prune_buckets", keep_ms=DAY_MS, most=BATCH)))
+
+
+def prune_serials(after: str) -> Op[str]:
+    """Forget those serial keys of the next page whose run is over; where the page after it begins, "" at the end."""
+    upto = (yield from query("serial_page", after=after, most=BATCH))[0][0]
+    if upto is None:
+        return ""
+    yield from query("prune_serials", after=after, upto=upto)
+    return str(upto)
+
+
 def prune_workers() -> Op[int]:
     """Remove the rows of workers that were lost more than an hour ago."""
     return len((yield from query("prune_workers", keep_ms=LOST_WORKER_MS)))

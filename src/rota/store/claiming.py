@@ -6,7 +6,7 @@ written once, as in a plain claim.
 
 Always true: jobs' rows are locked first, then buckets, then turns (skipping what others hold), then further buckets; a
 claim waits for no turn. A job whose runs all share one bucket is looked at only as far as there is room, unless all
-that is due is in sight: then each waiting turn gets its instant.
+that is due is in sight: then each waiting turn gets its instant, unless that is so near that the job as a whole waits.
 
 Not here: the arithmetic of buckets (turn/gates.py), plain claims (turns.py), lateness (the `judge` that is handed in).
 """
@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from rota.define.policy import Limit
 from rota.store import gates, turns
 from rota.store.port import Op, Row
 from rota.store.sql import Call
@@ -27,6 +28,7 @@ from rota.turn.gates import Bounds, Bucket, Keys
 from rota.turn.records import Ask, Claim
 
 AHEAD: Final = 64  # turns beyond the room of a shared bucket that get their instants, if these are all there are
+NEAR_MS: Final = 1_000  # who waits no longer for a bucket of the whole job is left as it is: one write less
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _COLUMNS: Final = len(Claim._fields)
 
@@ -40,6 +42,7 @@ class Want:
     places: int
     cutoff_at: int = turns.NEVER_MS
     fused: bool = False
+    early_ms: int = 0  # how long before its instant a run may be claimed, where a late claim would cost room
     deep: set[str] = field(default_factory=set)  # jobs with more due than a claim has looked at: kept between claims
 
 
@@ -86,6 +89,7 @@ class _Careful:
         self.admitted: list[tuple[Claim, Keys]] = []
         self.waits: list[_Waits] = []
         self.probes: dict[int, tuple[str, ...]] = {}
+        self.starts: dict[int, int] = {}  # instants of runs that are claimed ahead of their room
         self.closed: set[str] = set()  # jobs of which nothing more starts now
         self.used: list[Bucket] = []
 
@@ -94,7 +98,7 @@ class _Careful:
         seen = yield from self._look()
         if not seen:
             yield from gates.put(self._shut(), self.known.now)
-            return Claimed([], (yield from turns.next_due(list(self.asks.values()))), 0)
+            return Claimed([], (yield from self._next_due()), 0)
         verdict = yield from judge([one.claim for one in seen])
         self.waited = {one.claim.id: one.waits_for for one in seen if one.waits_for}
         run = sorted(verdict.run, key=turns.order)
@@ -115,11 +119,21 @@ class _Careful:
         taken = [one for one, _ in self.admitted]
         waiting = tuple(one.turn for one in self.waits)
         if len(taken) >= self.want.most:
-            return Claimed(taken, None, put_back, self.probes, waiting=waiting)
-        if waiting and not self.whole_seen.issuperset(self.asks.keys() - self.closed):
-            return Claimed(taken, None, put_back, self.probes, waiting=waiting)  # behind those there may be others
+            return Claimed(taken, None, put_back, self.probes, waiting=waiting, starts=self.starts)
+        if (waiting or put_back) and not self.whole_seen.issuperset(self.asks.keys() - self.closed):
+            # Behind those there may be others.
+            return Claimed(taken, None, put_back, self.probes, waiting=waiting, starts=self.starts)
+        due_ms = yield from self._next_due()
+        return Claimed(taken, due_ms, put_back, self.probes, exhausted=True, waiting=waiting, starts=self.starts)
+
+    def _next_due(self) -> Op[int | None]:
+        """In how many ms to look again; what got room while this was decided is no reason to wait for the next poll."""
         due_ms = yield from turns.next_due(list(self.asks.values()))
-        return Claimed(taken, due_ms, put_back, self.probes, exhausted=True, waiting=waiting)
+        if due_ms is None or due_ms > 0:
+            return due_ms
+        now = self.known.now
+        opens = [at for one in self.known.buckets.values() for at in (one.open_at(now), one.closed_until)]
+        return min((at - now for at in opens if now < at <= now + NEAR_MS), default=due_ms)
 
     # -- what has to be known ----------------------------------------------------------------------
 
@@ -170,12 +184,16 @@ class _Careful:
         for ask in self.asks.values():
             for limit in ask.bounds.limits if ask.bounds is not None else ():
                 if limit.name in made:
-                    gates.pace(self.known, limit, limit.name)
+                    self._pace(limit, limit.name)
+
+    def _pace(self, limit: Limit, key: str) -> None:
+        gates.pace(self.known, limit, key)
+        self.known.buckets[key].eager(self.want.early_ms)
 
     def _shut(self) -> list[Bucket]:
         """Buckets of whole jobs that have no room, and of which the store does not say yet until when."""
         now = self.known.now
-        shut = [one for one in self.known.buckets.values() if now < one.open_at(now) != one.closed_until]
+        shut = [one for one in self.known.buckets.values() if one.open_at(now) > now >= one.closed_until]
         for one in shut:
             one.changed = True
         return shut
@@ -189,24 +207,27 @@ class _Careful:
         rows: list[Row] = []
         if want.fused:
             lanes = [(ask.job, ask.roster, ask.lease_ms, self.asked[ask.job]) for ask in self.asks.values()]
-            rows = list((yield Call("survey", {"cutoff_at": want.cutoff_at}, lanes)))
+            rows = list((yield Call("survey", {"cutoff_at": want.cutoff_at, "early_ms": want.early_ms}, lanes)))
         else:
             pairs = [(ask.job, ask.roster) for ask in self.asks.values() if self.asked[ask.job]]
             for job, priority in (yield Call("lanes", {"careful": 1}, pairs)):
                 values = {"job": job, "priority": priority, "lease_ms": self.asks[job].lease_ms}
-                values |= {"cutoff_at": want.cutoff_at, "most": self.asked[job]}
+                values |= {"cutoff_at": want.cutoff_at, "early_ms": want.early_ms, "most": self.asked[job]}
                 rows += yield Call("survey_lane", values)
         counts = Counter((row[1], row[9]) for row in rows)
         full = {job for (job, _), count in counts.items() if count >= self.asked[job]}
         self.whole_seen = set(self.asks) - full
-        want.deep.difference_update(self.whole_seen)
+        want.deep.difference_update(job for job in self.whole_seen if self.asked[job])
         want.deep.update(full)
+        for job in want.deep:
+            for name in self._shared(job):
+                if name in self.known.buckets:
+                    self.known.buckets[name].patient()
         return [_Seen(Claim(*row[:_COLUMNS]), row[_COLUMNS]) for row in rows]
 
     def _depth(self, job: str) -> int:
         """How many of a job's due turns are looked at in each of its lanes."""
-        bounds = self._bounds(job)
-        shared = [*self.learned.get(job, ())] + ([*bounds.gated] if bounds is not None else [])
+        bounds, shared = self._bounds(job), self._shared(job)
         depth = max(self.want.most, self.want.whole if bounds is not None and bounds.batch else 0)
         for name in shared:
             bucket = self.known.buckets.get(name)
@@ -221,6 +242,11 @@ class _Careful:
         if job in self.room:
             depth = min(depth, self.room[job])
         return depth
+
+    def _shared(self, job: str) -> list[str]:
+        """The scopes that are the same for every run of a job."""
+        bounds = self._bounds(job)
+        return [*self.learned.get(job, ()), *(bounds.gated if bounds is not None else ())]
 
     def _keys(self, one: Claim) -> Keys | None:
         bounds, learned = self._bounds(one.job), self.learned.get(one.job, ())
@@ -254,7 +280,7 @@ class _Careful:
             self.known.said.update(more.said)
             self.known = self.known._replace(now=max(self.known.now, more.now))
             for limit, key in paced:
-                gates.pace(self.known, limit, key)
+                self._pace(limit, key)
         if serials:
             rows = yield Call("serial_holders", {}, [(key,) for key in sorted(serials)])
             self.holders = {row[0]: row[1] for row in rows if row[1] is not None}
@@ -277,7 +303,7 @@ class _Careful:
                 size = min(len(of_job[one.job]), self.room.get(one.job, 0), self.want.places)
                 if size > self.want.whole - len(self.admitted):
                     return  # the places that get free are kept for it: whoever comes after it would take them for ever
-                batches[one.job] = size
+                batches[one.job] = self.room[one.job] = size
             if not batch and len(self.admitted) >= self.want.most:
                 return
             if self.room.get(one.job, 1) <= 0:
@@ -302,8 +328,14 @@ class _Careful:
         verdict = rules.judge(buckets, self.known.now, promised=again)
         if verdict.start_at is None:
             return True
+        if rules.soon(buckets, verdict, self.known.now, promised=again):
+            self.starts[one.id] = verdict.start_at
+            return True
+        if again and (one.due_at or 0) > now:
+            return False  # it was looked at ahead of its instant
         keyed = bounds is not None and bounds.keyed
-        if not keyed and not again and one.job not in self.whole_seen:
+        near = not verdict.cooling and verdict.start_at - now <= NEAR_MS
+        if not keyed and not again and (near or one.job not in self.whole_seen):
             self.closed.add(one.job)
             self.used.extend(buckets)
             return False
@@ -327,7 +359,7 @@ class _Careful:
     def _admit(self, one: Claim, keys: Keys | None) -> None:
         if keys is not None:
             buckets = self._buckets(keys)
-            probes = rules.take(buckets, self.known.now)
+            probes = rules.take(buckets, self.known.now, self.starts.get(one.id))
             if probes:
                 self.probes[one.id] = probes
             self.used.extend(buckets)
@@ -351,6 +383,10 @@ class _Careful:
             return
         ours = {row[1] for row in (yield Call("hold_serials", {}, sorted(wanted)))}
         lost = {turn for _, turn, _ in wanted} - ours
+        for turn in lost:
+            self.starts.pop(turn, None)
+            for scope in self.probes.pop(turn, ()):
+                self.known.buckets[scope].unproved(self.known.now)
         self.admitted = [(one, keys) for one, keys in self.admitted if one.id not in lost]
 
     def _write(self) -> Op[None]:

@@ -1,17 +1,63 @@
 """What the ends of attempts bring with them, in their transaction: causes, dead letters, followers, who is set free.
 
-Always true: turns are changed before jobs' rows and buckets are locked, so no end and no claim wait for each other.
+Always true: turns are locked in the order of their ids, before keys, causes, jobs' rows and buckets; who holds some
+already, as who reaps does, waits for no further one. So two ends never wait for each other in a ring.
 
 Not here: the ends themselves (turns.py), what an outcome means (engine/settle.py).
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rota.store import gates
 from rota.store.port import Op
 from rota.store.sql import Call
 from rota.turn.records import Claim, End, Ending, Wake, Well
+
+Led = tuple[str, str | None, str | None]  # a follower: its job, roster and member
+
+
+def lock(ends: Sequence[Ending], *, patient: bool) -> Op[Sequence[Ending]]:
+    """Lock the turns that some ends will write, where more than one statement writes them; these ends by turn.
+
+    Without patience (the turns are held already) those whose followers others hold are left out.
+    """
+    ends = sorted(ends, key=_turn_of)
+    led = {(one.job, end.claim.roster, end.claim.member) for end in ends if end.leads for one in end.leads}
+    if not patient:
+        return (yield from _with_free_followers(ends, led)) if led else ends
+    places = _places([end.wake for end in ends if end.wake is not None])
+    kinds = {(type(end), end.claim.standing, type(end) is End and end.after is None) for end in ends}
+    if led or places or len(kinds) > 1:
+        rows: list[tuple[object, ...]] = [(end.claim.id, None, None, None, None, 0) for end in ends]
+        rows += [(None, *one, None, 0) for one in led]
+        yield Call("lock_ends", {}, rows + [(None, None, None, None, *one) for one in places.items()])
+    return ends
+
+
+def _turn_of(end: Ending) -> int:
+    return end.claim.id
+
+
+def _with_free_followers(ends: Sequence[Ending], led: Iterable[Led]) -> Op[list[Ending]]:
+    followers = yield Call("followers", {}, sorted(led, key=str))
+    free = {row[0] for row in (yield Call("lock_free", {}, [(row[3],) for row in followers if row[3] is not None]))}
+    busy = {(row[0], row[1], row[2]) for row in followers if row[3] is not None and row[3] not in free}
+    return [end for end in ends if not any((one.job, end.claim.roster, end.claim.member) in busy for one in end.leads)]
+
+
+def _places(wakes: Sequence[Wake]) -> Counter[str]:
+    """How many of those that wait for something may go, by what they wait for."""
+    places: Counter[str] = Counter(name for wake in wakes for name in wake.frees)
+    places.update({f"scope {scope}": gates.EVERYBODY for scope in {name for wake in wakes for name in wake.works}})
+    return places
+
+
+def locks_shared(end: Ending) -> bool:
+    """Whether what follows from this end locks jobs and buckets, after which no claim may lock more of them."""
+    if isinstance(end, End) and end.heats:
+        return True
+    return end.wake is not None and bool(end.wake.batch or end.wake.works or end.wake.unproved)
 
 
 def follow(taken: Sequence[Ending], others: Sequence[End]) -> Op[None]:
@@ -29,10 +75,8 @@ def follow(taken: Sequence[Ending], others: Sequence[End]) -> Op[None]:
 
 def _woken(wakes: Sequence[Wake]) -> Op[None]:
     """Turns that wait for these ends are due, scopes that were proved work, the pause of a batch begins."""
-    places: Counter[str] = Counter(name for wake in wakes for name in wake.frees)
     works = sorted({scope for wake in wakes for scope in wake.works})
-    places.update({f"scope {scope}": gates.EVERYBODY for scope in works})
-    yield Call("rouse", {}, sorted(places.items()))
+    yield Call("rouse", {}, sorted(_places(wakes).items()))
     batches = sorted({wake.batch for wake in wakes if wake.batch is not None})
     if batches:
         yield Call("lock_jobs", {}, [(job,) for job, _ in batches])

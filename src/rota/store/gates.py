@@ -132,10 +132,16 @@ def cool(heats: Sequence[Heat]) -> Op[dict[str, int]]:
     return ends
 
 
-def works(scopes: Iterable[str]) -> Op[int]:
-    """Scopes whose probe came through, or that a person clears: open for everyone. How many had cooled."""
+def works(scopes: Iterable[str], *, by_hand: bool = False) -> Op[int]:
+    """Scopes whose probe came through, or that a person clears: open for everyone. How many had cooled.
+
+    A call that came through late says nothing of a cool-down that began after it.
+    """
     known = yield from locked(scopes)
-    rows = [(one.scope, 0, 0, 0, None, one.tat_ns, one.line_ns) for one in known.buckets.values() if one.half_open]
+    opened = [one for one in known.buckets.values() if one.half_open]
+    if not by_hand:
+        opened = [one for one in opened if one.probing or one.cooling_until <= known.now]
+    rows = [(one.scope, 0, 0, 0, None, one.tat_ns, one.line_ns) for one in opened]
     yield Call("put_cooled", {}, sorted(rows))
     return len(rows)
 
@@ -144,8 +150,7 @@ def unproved(scopes: Iterable[str]) -> Op[None]:
     """A probe ended without having shown anything: the next one may try at once."""
     known = yield from locked(scopes)
     for one in known.buckets.values():
-        if one.probing:
-            one.probing, one.cooling_until, one.changed = False, known.now, True
+        one.unproved(known.now)
     yield from put(known.buckets.values(), known.now)
 
 

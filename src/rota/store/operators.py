@@ -255,7 +255,7 @@ def unhold(which: Which, rules: Rules, deed: Deed) -> Op[Acted]:
     lines: list[Line] = []
     for turn in held:
         mask = rules.leaders(turn.job) if turn.standing else 0
-        begun = turn.tries or turn.manual or turn.failing_since is not None
+        begun = turn.tries or turn.manual or turn.caught == BEGUN or turn.failing_since is not None
         if mask and not begun and turn.done & mask != mask:
             changes.append(Change(turn.id, "waiting", None, turn.slot_at, 0, 0, 0, None))
             continue

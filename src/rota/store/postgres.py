@@ -4,6 +4,8 @@ Claims begin their transaction together with the shared gate in one round trip; 
 gate alone and so wait for the claims before them. A connection on which anything was cancelled, timed out
 or broke is closed and never used again.
 
+Behind a transaction pooler nothing lasts longer than a transaction: no prepared statements, no LISTEN.
+
 Always true: a lost answer is an unknown, reported as `StoreUnavailable` and never repeated here; only
 deadlocks and serialization failures, which the server has undone, are run again, a bounded number of times.
 
@@ -31,6 +33,7 @@ OLDEST = 140_000  # PostgreSQL 14
 POOL = 8  # connections for everything but the claiming loop: callers queue beyond it
 CALL_S = 30.0  # one operation, in seconds: far above the slowest bulk join of 5,000 members
 BESIDE_S = 5.0  # an operation of the lease's thread: a third of a plain lease, so that a dead line costs one beat
+GATE_MS = 1_000  # between two statements behind the gate: a process frozen there must not keep a stop waiting (G-17)
 AGAIN = 5  # deadlocks and serialization failures are rare; five in a row are a fault
 NOTIFY_S = 0.1  # NOTIFY takes a lock on commit that is global to the server: at most ten a second
 DAY_MS = 86_400_000
@@ -39,19 +42,34 @@ PARTITIONS_AHEAD = 7  # days of journal prepared in advance
 _SETTINGS = {
     "application_name": "rota",
     "jit": "off",
+    "enable_bitmapscan": "off",  # what is asked for lies in the order of an index; a bitmap would read and sort it all
+    "enable_seqscan": "off",  # a plan made while the tables were small is kept: it must not read them whole later
     "statement_timeout": str(int(CALL_S * 1000)),
     "lock_timeout": "10000",
     "idle_in_transaction_session_timeout": "60000",
     "tcp_user_timeout": "15000",
     "tcp_keepalives_idle": "10",
 }
-_CUT = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+# Behind a transaction pooler no session is ours for longer than a transaction: these are said anew in each.
+_LASTING = ("application_name", "tcp_user_timeout", "tcp_keepalives_idle")
+_LOCAL = "".join(f"; SET LOCAL {name} = {value}" for name, value in _SETTINGS.items() if name not in _LASTING)
+_CUT = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,  # the server ends this session: the end of the line may not have come yet
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+_MAY_BE_OWN = (OSError, TimeoutError, asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
 _UNDONE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _AWAY = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -77,6 +95,7 @@ class Postgres:
         self._gate_key = zlib.crc32(f"rota gate {schema_name}".encode())
         self._channel = f"rota_{zlib.crc32(schema_name.encode()):08x}"
         self._pool = _Pool(self._connect)
+        self._pooled: bool | None = None  # whether a transaction pooler stands in between; None: not seen yet
         self._heard: Callable[[], None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._notified_at = -NOTIFY_S
@@ -84,9 +103,8 @@ class Postgres:
         self._beside: _Beside | None = None
 
     async def _connect(self) -> "asyncpg.Connection[Any]":
-        settings = dict(_SETTINGS)
         try:
-            return await asyncpg.connect(self._url, timeout=10, server_settings=settings)
+            return await self._connected()
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
             message = f"the store {self.name} refuses us ({error}): check user, password and database name"
             raise StoreError(message) from error
@@ -96,6 +114,37 @@ class Postgres:
         except _AWAY as error:
             message = f"the store {self.name} cannot be reached ({_said(error)}): is PostgreSQL running there?"
             raise StoreUnavailable(message) from error
+
+    async def _connected(self) -> "asyncpg.Connection[Any]":
+        """A connection with our settings; behind a pooler a bare one, without prepared statements."""
+        if not self._pooled:
+            connection = await self._direct()
+            if connection is not None:
+                return connection
+            self._pooled = True
+        return await asyncpg.connect(self._url, timeout=10, statement_cache_size=0)
+
+    async def _direct(self) -> "asyncpg.Connection[Any] | None":
+        """A connection with settings and statements of its own; None where another session answers than greeted us.
+
+        A pooler may also refuse to be told settings. The question is a division that fails, as a statement without
+        arguments leaves nothing behind in a session that may be somebody else's.
+        """
+        try:
+            connection = await asyncpg.connect(self._url, timeout=10, server_settings=dict(_SETTINGS))
+        except asyncpg.ProtocolViolationError:
+            return None
+        if self._pooled is None:
+            try:
+                greeted = connection.get_server_pid()
+                await connection.execute(f"SELECT 1 / CAST(pg_backend_pid() = {greeted} AS integer)")
+            except BaseException as error:
+                connection.terminate()
+                if isinstance(error, asyncpg.DivisionByZeroError):
+                    return None
+                raise
+            self._pooled = False
+        return connection
 
     async def open(self) -> bool:
         """Connect, check the server's version and the schema; True if the schema was made now."""
@@ -110,7 +159,11 @@ class Postgres:
             await self.write(lambda: schema.migrate(self.dictionary, store_id))
         else:
             schema.check(version, self.name)
-        await self.partition()
+        try:
+            await self.partition()
+        except StoreUnavailable as error:  # a server that only reads can be looked at all the same
+            if version == 0 or not isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
+                raise
         return version == 0
 
     async def partition(self) -> None:
@@ -127,11 +180,18 @@ class Postgres:
 
     @contextlib.asynccontextmanager
     async def borrowed(self) -> AsyncIterator[Any]:
-        """A connection of the pool in a transaction."""
+        """A connection of the pool in a transaction; what a handler raises for reasons of its own passes as it is."""
+        own = False
         try:
             async with self._pool.connection() as connection, connection.transaction():
-                yield connection
+                try:
+                    yield connection
+                except _MAY_BE_OWN:
+                    own = not connection.is_closed()
+                    raise
         except _AWAY as error:
+            if own:
+                raise
             message = f"the store {self.name} is away ({error or type(error).__name__}); the outcome is not known"
             raise StoreUnavailable(message) from error
 
@@ -159,20 +219,21 @@ class Postgres:
 
     async def read(self, make: Callable[[], Op[T]]) -> T:
         """Run an operation outside a transaction when it is one statement, else in a snapshot."""
-        return await self._guarded(lambda connection: self._plain(connection, make))
+        return await self._guarded(lambda connection: self._alone(connection, make))
 
     async def write(self, make: Callable[[], Op[T]], *, gate: Gate = None, single: bool = False) -> T:
         """Run an operation in one transaction, behind the gate that was asked for."""
         if single:
-            return await self._guarded(lambda connection: self._plain(connection, make))
-        begin = self._begin(gate)
-        return await self._guarded(lambda connection: self._transact(connection, make, begin))
+            return await self._guarded(lambda connection: self._alone(connection, make))
+        return await self._guarded(lambda connection: self._transact(connection, make, gate))
 
     def _begin(self, gate: Gate) -> str:
+        begin = f"BEGIN{_LOCAL}" if self._pooled else "BEGIN"
         if gate is None:
-            return "BEGIN"
+            return begin
         lock = "pg_advisory_xact_lock_shared" if gate == "shared" else "pg_advisory_xact_lock"
-        return f"BEGIN; SELECT {lock}({self._gate_key})"
+        begin += f"; SET LOCAL idle_in_transaction_session_timeout = {GATE_MS}"
+        return f"{begin}; SELECT {lock}({self._gate_key})"
 
     async def _guarded(self, run: Callable[[Any], Awaitable[T]]) -> T:
         for attempt in range(AGAIN):
@@ -189,8 +250,8 @@ class Postgres:
         message = f"the store {self.name} could not finish an operation in {AGAIN} attempts"
         raise StoreUnavailable(message)
 
-    async def _transact(self, connection: Any, make: Callable[[], Op[T]], begin: str) -> T:
-        await connection.execute(begin)
+    async def _transact(self, connection: Any, make: Callable[[], Op[T]], gate: Gate = None) -> T:
+        await connection.execute(self._begin(gate))
         try:
             answer = await self._drive(connection, make())
         except Exception:
@@ -200,7 +261,10 @@ class Postgres:
         await connection.execute("COMMIT")
         return answer
 
-    async def _plain(self, connection: Any, make: Callable[[], Op[T]]) -> T:
+    async def _alone(self, connection: Any, make: Callable[[], Op[T]]) -> T:
+        """No transaction around it, unless a pooler could part the round trips of one statement."""
+        if self._pooled:
+            return await self._transact(connection, make)
         return await self._drive(connection, make())
 
     async def _drive(self, connection: Any, op: Op[T]) -> T:
@@ -234,13 +298,13 @@ class Postgres:
         """Run an operation on a connection and an event loop of the calling thread's own."""
         if self._beside is None:
             self._beside = _Beside(self._connect)
-        run = self._plain if single else partial(self._transact, begin="BEGIN")
+        run = self._alone if single else self._transact
         return self._beside.run(lambda connection: run(connection, make))
 
     def listen(self, heard: Callable[[], None]) -> None:
         """Keep a connection that listens; without one (a pooler in between) polling does the work."""
         self._heard = heard
-        if self._listener is None and not self._clock.held:
+        if self._listener is None and not self._clock.held and not self._pooled:
             self._listener = asyncio.get_running_loop().create_task(self._listen())
 
     async def _listen(self) -> None:
@@ -273,7 +337,7 @@ class Postgres:
         self._notify_later = None
         with contextlib.suppress(StoreError, *_AWAY):
             async with self._pool.connection() as connection:
-                await connection.fetch("SELECT pg_notify($1, '')", self._channel)
+                await connection.execute(f"NOTIFY {self._channel}")
 
     async def close(self) -> None:
         """Close every connection."""

@@ -244,7 +244,7 @@ def cool(heat: Heat, deed: Deed) -> Op[int]:
 
 def clear(scopes: Sequence[str], deed: Deed) -> Op[int]:
     """End cool-downs: what waits for them is due, and gets in line anew. How many had cooled."""
-    count = yield from gates.works(scopes)
+    count = yield from gates.works(scopes, by_hand=True)
     if not count:
         return 0
     known = yield from gates.locked(scopes)

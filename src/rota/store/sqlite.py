@@ -36,6 +36,7 @@ T = TypeVar("T")
 OLDEST = (3, 51, 3)  # below it a race between checkpoints can corrupt a file that several processes write
 OLDEST_SPOKEN = (3, 38, 0)  # the first with `->>`, the newest word in the SQL text
 READ, WRITE = "BEGIN", "BEGIN IMMEDIATE"
+LOG_BYTES = 33_554_432  # 32 MiB: a log that a long reader made grow is cut to this; eight times a usual one, a guess
 BUSY_MS = 10_000  # ten seconds for another process's transaction: longer than any of ours, a guess
 GROUP = 64  # operations sharing one commit: bounds the wait of the first
 STATEMENTS = 256  # prepared statements that sqlite3 keeps: more than there are
@@ -56,6 +57,7 @@ class Connection:
             self.raw.execute("PRAGMA journal_mode = wal").fetchall()
             self.raw.execute(f"PRAGMA synchronous = {synchronous}")
             self.raw.execute("PRAGMA temp_store = memory")
+            self.raw.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}").fetchall()
             if self._checkpoints is not None:
                 self.raw.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
         except (apsw.Error, sqlite3.Error) as error:
@@ -205,6 +207,7 @@ class Sqlite:
         self.dictionary = Dictionary("sqlite", "", clock_held=True)
         self._inline: Connection | None = None
         self._writer: _Thread | None = None
+        self._borrowing = asyncio.Lock()
         self._reader: _Thread | None = None
         self._bell: Bell | None = None
         self._rang_at = 0.0
@@ -282,16 +285,18 @@ class Sqlite:
         """A connection of its own in a transaction; no other writer gets in until the block ends."""
         if self.memory:
             raise BadInput("a store in memory has one connection only: use a file for run.transaction()")
-        connection = _connected(self.path, self.driver)
-        try:
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}").fetchall()
-            await self._clock.in_thread(connection.execute, WRITE)
-            yield connection
-            await self._clock.in_thread(connection.execute, "COMMIT")
-        except (apsw.Error, sqlite3.Error) as error:
-            raise _explained(error, self.path) from error
-        finally:
-            connection.close()  # rolls back what was not committed
+        # One at a time: else those that wait for the writer fill the threads, and its commit waits behind them for one.
+        async with self._borrowing:
+            connection = _connected(self.path, self.driver)
+            try:
+                connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}").fetchall()
+                await self._clock.in_thread(connection.execute, WRITE)
+                yield connection
+                await self._clock.in_thread(connection.execute, "COMMIT")
+            except (apsw.Error, sqlite3.Error) as error:
+                raise _explained(error, self.path) from error
+            finally:
+                connection.close()  # rolls back what was not committed
 
     async def keep_up(self, journal_ms: int) -> None:
         """Nothing: the journal is pruned by rows here."""

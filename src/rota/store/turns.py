@@ -14,7 +14,7 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import NamedTuple
 
-from rota.store.consequences import follow, slot_of_run
+from rota.store.consequences import follow, lock, slot_of_run
 from rota.store.port import Op, Row, query
 from rota.store.sql import Call
 from rota.turn.records import Ask, Claim, End, Ending, Fresh, Judged, Line, Well
@@ -32,7 +32,8 @@ class Claimed(NamedTuple):
     """The answer of a claim: what to start, and when none was due, in how many ms something is.
 
     `probes` are runs that shall show whether a scope works again; `exhausted`: nothing more can start now, though
-    some did; `waiting` are turns that were given the instant at which they may.
+    some did; `waiting` are turns that were given the instant at which they may; `starts` are the instants of those that
+    were claimed a moment before they may start.
     """
 
     run: list[Claim]
@@ -41,6 +42,7 @@ class Claimed(NamedTuple):
     probes: Mapping[int, tuple[str, ...]] = MappingProxyType({})
     exhausted: bool = False
     waiting: tuple[int, ...] = ()
+    starts: Mapping[int, int] = MappingProxyType({})
 
     @property
     def any(self) -> bool:
@@ -198,14 +200,16 @@ def _claim_by_lane(
     return [Claim(*one[:25], *found[one.id]) if one.id in found else one for one in taken]
 
 
-def settle(ends: Sequence[Ending], worker: str, *, fused: bool = False) -> Op[Settled]:
+def settle(ends: Sequence[Ending], worker: str, *, fused: bool = False, patient: bool = True) -> Op[Settled]:
     """Write the ends of attempts; those whose lease was lost change nothing and are missing from the answer.
 
-    `fused` takes PostgreSQL's statements that write an end and its journal row at once.
+    `fused` takes PostgreSQL's statements that write an end and its journal row at once. Without patience, ends whose
+    followers others are changing are left out too.
     """
     outlived = _outlived(ends)
     if outlived:
         ends = [end for end in ends if (end.claim.id, end.claim.attempt) not in outlived]
+    ends = yield from lock(ends, patient=patient)
     plain = [end for end in ends if type(end) is Well]
     others = [end for end in ends if type(end) is End] if len(plain) < len(ends) else []
     answered: Answered = []

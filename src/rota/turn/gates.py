@@ -21,6 +21,10 @@ NS: Final = 1_000_000  # nanoseconds of a millisecond: 20,000/s is one in 50,000
 PARK_MS: Final = 30_000  # a turn that waits for another's end is called by it; this is how long it waits without a call
 PROBE_MS: Final = 60_000  # how long one probe keeps the others waiting: an LLM's answer takes as long
 
+EARLY_MS: Final = 50  # a run may be claimed so long before the instant it starts at: more than a claim is ever late by
+LATE_MS: Final = 25  # handlers begin so long after their claims; for what is refilled meanwhile a burst is smaller,
+LATE_PART: Final = 25  # by one part in so many at most: so the starts, and not only the claims, keep to rate and burst
+TOGETHER_MS: Final = 25  # how often a backlog under a limit is looked at: the room of that time is given away at once
 COOL_MS: Final = 60_000  # a scope that does not say for how long: a minute, a guess
 COOL_MOST_MS: Final = 900_000  # and a quarter of an hour after some of them in a row (domains 2.1)
 
@@ -133,13 +137,26 @@ class Bucket:
     limited: bool = False
     probing: bool = False
     changed: bool = False
+    early_ns: int = 0  # how far ahead of its instant room is given away
+    together: int = 1  # how much room there shall be before it is looked at again
 
     def paced(self, rate: Rate, burst: int) -> None:
         """Say how fast it is filled; of several declarations of one name the slowest holds."""
         interval_ns = -(-rate.per_ms * NS // rate.count)
         if not self.limited or interval_ns > self.interval_ns:
-            self.interval_ns, self.burst = interval_ns, burst
+            late = min(LATE_MS * NS // interval_ns, burst // LATE_PART)
+            self.interval_ns, self.burst = interval_ns, burst - late
         self.limited = True
+
+    def eager(self, early_ms: int) -> None:
+        """Give room away ahead of its instant, where the burst is too small to make up for a claim that comes late."""
+        if self.limited and (self.burst - 1) * self.interval_ns < early_ms * NS:
+            self.early_ns = early_ms * NS
+
+    def patient(self) -> None:
+        """Much waits for it: look at it when there is room for several, as far as the burst keeps it meanwhile."""
+        if self.limited:
+            self.together = max(1, min(self.burst // 2, TOGETHER_MS * NS // self.interval_ns))
 
     @property
     def half_open(self) -> bool:
@@ -178,20 +195,29 @@ class Bucket:
             self.tat_ns = max(self.tat_ns, now_ms * NS + (self.burst - 1) * self.interval_ns)
             self.line_ns = max(self.line_ns, self.tat_ns)
 
+    def unproved(self, now_ms: int) -> None:
+        """Its probe showed nothing: the next one may try at once."""
+        if self.probing:
+            self.probing, self.cooling_until, self.changed = False, now_ms, True
+
     def open_at(self, now_ms: int) -> int:
         """From when on a claim may find something to start under it."""
-        room_ns = self.room_ns(now_ms * NS, promised=True)
-        return max(self.cooling_until, 0 if room_ns <= now_ms * NS else -(-room_ns // NS))
+        now_ns = now_ms * NS
+        room_ns = self.room_ns(now_ns, promised=True)
+        if room_ns <= now_ns + self.early_ns:
+            return self.cooling_until
+        room_ns += (self.together - 1) * self.interval_ns - self.early_ns // 2
+        return max(self.cooling_until, -(-room_ns // NS))
 
     def room_count(self, now_ms: int) -> int:
-        """How many could start now."""
+        """How many could be claimed now."""
         if self.cooling_until > now_ms:
             return 0
         if self.half_open:
             return 1
         if not self.limited:
             return _MANY
-        free_ns = now_ms * NS + self.burst * self.interval_ns - max(self.tat_ns, now_ms * NS)
+        free_ns = now_ms * NS + self.early_ns + self.burst * self.interval_ns - max(self.tat_ns, now_ms * NS)
         return max(0, free_ns // self.interval_ns)
 
 
@@ -219,11 +245,21 @@ def judge(buckets: list[Bucket], now_ms: int, *, promised: bool) -> Verdict:
     return verdict
 
 
-def take(buckets: list[Bucket], now_ms: int) -> tuple[str, ...]:
-    """Use room in all of them; the scopes for which this turn is the probe."""
+def soon(buckets: list[Bucket], verdict: Verdict, now_ms: int, *, promised: bool) -> bool:
+    """Whether a turn may be claimed ahead of the instant at which it has room; not past those who wait for theirs."""
+    if verdict.start_at is None or verdict.cooling:
+        return False
+    early_ns = max(one.early_ns for one in buckets)
+    passed = not promised and any(one.line_ns > one.tat_ns for one in buckets)
+    return (verdict.start_at - now_ms) * NS <= early_ns and not passed
+
+
+def take(buckets: list[Bucket], now_ms: int, start_at: int | None = None) -> tuple[str, ...]:
+    """Use room in all of them, for a start now or at an instant soon; the scopes for which this turn is the probe."""
     probes = []
     for one in buckets:
-        one.spend(now_ms * NS)
+        ahead = start_at is not None and one.room_ns(now_ms * NS, promised=True) <= (start_at - 1) * NS
+        one.spend(start_at * NS if ahead and start_at is not None else now_ms * NS)
         if one.half_open:
             one.probing = one.changed = True
             one.cooling_until = now_ms + PROBE_MS

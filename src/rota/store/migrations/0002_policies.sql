@@ -4,6 +4,9 @@
 ALTER TABLE rota.turn ADD COLUMN waits_for text;
 CREATE INDEX turn_waits ON rota.turn (waits_for, due_at, id) WHERE waits_for IS NOT NULL AND state = 'waiting';
 
+-- The newest slot that a follower has run for: a leader that ends for it once more brings no slot.
+ALTER TABLE rota.turn ADD COLUMN used_slot_at bigint;
+
 -- One row for each named bucket: the rate of a limit, the cool-down of a scope, or both.
 --   tat_ns         up to when its rate is used up (GCRA); line_ns: up to when room is promised to turns that wait
 --   cooling_until  nothing of this scope starts before; failures: in a row, until a probe shows that it works again;

@@ -1,7 +1,8 @@
 -- Limits, cool-downs, batches, serial keys and caps by key: what a careful claim reads and writes.
 
 -- name: survey
--- PostgreSQL: the first due turns of each lane, locked but not yet changed, as a claim would return them.
+-- PostgreSQL: the first due turns of each lane, locked but not yet changed, as a claim would return them; those that were
+-- promised room a little later too.
 WITH lanes AS MATERIALIZED (
     SELECT asked.job, asked.lease_ms, asked.room, lane.priority
       FROM {rows asked(job text, roster text, lease_ms bigint, room bigint)}
@@ -18,7 +19,9 @@ WITH lanes AS MATERIALIZED (
       FROM lanes CROSS JOIN LATERAL (
            SELECT turn.* FROM rota.turn turn
             WHERE turn.job = lanes.job AND turn.priority = lanes.priority AND turn.state = 'waiting' AND turn.paused = 0
-              AND turn.due_at <= {now} AND (turn.due_at <= CAST(:cutoff_at AS bigint) OR turn.waits_for IS NOT NULL)
+              AND turn.due_at <= {now} + CAST(:early_ms AS bigint)
+              AND (turn.due_at <= {now} OR turn.waits_for LIKE 'limit %')
+              AND (turn.due_at <= CAST(:cutoff_at AS bigint) OR turn.waits_for IS NOT NULL)
             ORDER BY turn.due_at, turn.id
             LIMIT lanes.room
             {lock skip}) AS first
@@ -41,7 +44,8 @@ SELECT turn.id, turn.job, turn.roster, turn.member, turn.key, turn.args, turn.st
        member.zone, member.data, member.owner, member.weight, turn.waits_for
   FROM rota.turn turn LEFT JOIN rota.member member ON member.roster = turn.roster AND member.key = turn.member
  WHERE turn.job = :job AND turn.priority = :priority AND turn.state = 'waiting' AND turn.paused = 0
-   AND turn.due_at <= {now} AND (turn.due_at <= :cutoff_at OR turn.waits_for IS NOT NULL)
+   AND turn.due_at <= {now} + :early_ms AND (turn.due_at <= {now} OR turn.waits_for LIKE 'limit %')
+   AND (turn.due_at <= :cutoff_at OR turn.waits_for IS NOT NULL)
  ORDER BY turn.due_at, turn.id
  LIMIT :most
 
@@ -63,7 +67,7 @@ UPDATE rota.turn AS turn SET due_at = later.due_at, waits_for = later.waits_for
 
 -- name: defer
 -- What a careful claim puts off for a catch-up, before anything was changed.
-UPDATE rota.turn AS turn SET due_at = back.due_at, slot_at = back.slot_at, caught = back.caught
+UPDATE rota.turn AS turn SET due_at = back.due_at, slot_at = back.slot_at, caught = back.caught, waits_for = NULL
   FROM {rows back(id bigint, due_at bigint, slot_at bigint, caught integer)}
  WHERE turn.id = back.id AND turn.state = 'waiting'
 
@@ -133,9 +137,23 @@ RETURNING key, turn
 UPDATE rota.turn SET due_at = {now}
  WHERE id IN (SELECT first.id FROM (
                   SELECT turn.id, freed.places, row_number() OVER (PARTITION BY turn.waits_for ORDER BY turn.due_at, turn.id) AS place
-                    FROM {rows freed(waits_for text, places integer)}
-                    JOIN rota.turn turn ON turn.waits_for = freed.waits_for AND turn.state = 'waiting' AND turn.due_at > {now}
+                    FROM {rows freed(waits_for text, places integer)} CROSS JOIN rota.turn turn
+                   WHERE turn.waits_for = freed.waits_for AND turn.state = 'waiting' AND turn.due_at > {now}
               ) AS first WHERE first.place <= first.places)
+
+-- name: rouse@postgres
+-- Whoever comes here holds jobs and buckets and must wait for no turn: an end has locked these before, and what others
+-- hold is theirs to judge. The array keeps the index plan: joined, 20,000 turns were read to find one.
+UPDATE rota.turn SET due_at = {now}
+ WHERE id = ANY (ARRAY(
+       SELECT free.id FROM rota.turn free
+        WHERE free.id = ANY (ARRAY(
+              SELECT first.id FROM {rows freed(waits_for text, places integer)} CROSS JOIN LATERAL (
+                     SELECT turn.id FROM rota.turn turn
+                      WHERE turn.waits_for = freed.waits_for AND turn.state = 'waiting' AND turn.due_at > {now}
+                      ORDER BY turn.due_at, turn.id LIMIT freed.places) AS first))
+        {lock skip}))
+   AND state = 'waiting'
 
 -- name: put_cooled
 -- Scopes that cool, or work again (failures 0).
@@ -266,26 +284,47 @@ SELECT serial.key, turn.id, turn.run, turn.job, turn.state, turn.due_at
   JOIN rota.serial serial ON serial.key = asked.key
   JOIN rota.turn turn ON turn.id = serial.turn AND turn.run = serial.run
 
+-- name: waiting_run
+-- A run that has not started, by its turn and number.
+SELECT turn.id, turn.job, turn.due_at FROM rota.turn turn
+ WHERE turn.id = :turn AND turn.run = :run AND turn.state = 'waiting' AND turn.paused = 0
+
 -- name: rejudge
 -- What waits for room gets in line anew: its place was promised at another rate.
-UPDATE rota.turn AS turn SET due_at = {now}, waits_for = NULL
-  FROM {rows asked(waits_for text)}
- WHERE turn.waits_for = asked.waits_for AND turn.state = 'waiting'
+UPDATE rota.turn SET due_at = {now}, waits_for = NULL
+ WHERE id IN (SELECT turn.id FROM {rows asked(waits_for text)} CROSS JOIN rota.turn turn
+               WHERE turn.waits_for = asked.waits_for AND turn.state = 'waiting')
+
+-- name: rejudge@postgres
+-- The same without a wait: what a claim holds is judged by it as soon as the bucket is free. As with `rouse`.
+UPDATE rota.turn SET due_at = {now}, waits_for = NULL
+ WHERE id = ANY (ARRAY(SELECT turn.id FROM {rows asked(waits_for text)}
+                         JOIN rota.turn turn ON turn.waits_for = asked.waits_for AND turn.state = 'waiting'
+                       {lock of turn skip}))
+   AND state = 'waiting'
 
 -- name: prune_buckets
--- Buckets that say nothing any more: full again, cooled long ago, no rate of their own.
+-- Buckets that say nothing any more: full again, cooled long ago, no rate of their own. The condition is repeated for
+-- a row that a claim changed while this waited for it.
 DELETE FROM rota.bucket
  WHERE scope IN (SELECT idle.scope FROM rota.bucket idle
                   WHERE idle.changed_at < {now} - CAST(:keep_ms AS bigint) AND idle.rate IS NULL
                     AND idle.line_ns < {now} * 1000000 AND idle.tat_ns < {now} * 1000000
                     AND idle.cooling_until < {now} AND idle.closed_until < {now}
                   LIMIT :most)
+   AND changed_at < {now} - CAST(:keep_ms AS bigint) AND rate IS NULL
 RETURNING scope
 
+-- name: serial_page
+-- The last of the next :most keys after one.
+SELECT max(page.key) FROM (SELECT held.key FROM rota.serial held WHERE held.key > :after
+                            ORDER BY held.key LIMIT :most) AS page
+
 -- name: prune_serials
--- Keys whose run is over.
-DELETE FROM rota.serial
+-- Of a page of keys those whose run is over; asked again of a key that a claim took while this waited for it.
+DELETE FROM rota.serial AS serial
  WHERE key IN (SELECT held.key FROM rota.serial held
-                WHERE NOT EXISTS (SELECT 1 FROM rota.turn turn WHERE turn.id = held.turn AND turn.run = held.run)
-                LIMIT :most)
+                WHERE held.key > :after AND held.key <= :upto
+                  AND NOT EXISTS (SELECT 1 FROM rota.turn turn WHERE turn.id = held.turn AND turn.run = held.run))
+   AND NOT EXISTS (SELECT 1 FROM rota.turn turn WHERE turn.id = serial.turn AND turn.run = serial.run)
 RETURNING key

@@ -30,7 +30,7 @@ SELECT turn.id, turn.job, turn.roster, turn.member, turn.key, turn.standing, tur
 -- What a turn is after an act. With next_run the current run is over and the next one starts afresh.
 UPDATE rota.turn AS turn SET
        state = acts.state, due_at = acts.due_at, slot_at = acts.slot_at, manual = acts.manual, reason = acts.reason,
-       caught = acts.caught,
+       caught = acts.caught, waits_for = NULL,
        run = turn.run + acts.next_run,
        tries = CASE WHEN acts.next_run = 1 THEN 0 ELSE turn.tries END,
        losses = CASE WHEN acts.next_run = 1 THEN 0 ELSE turn.losses END,

@@ -48,10 +48,15 @@ UPDATE rota.key AS known SET turn = named.turn
  WHERE known.job = named.job AND known.key = named.key AND known.turn = 0
 
 -- name: free_keys
--- The run has ended: from here its key is remembered for as long as was asked.
+-- The run has ended: from here its key is remembered for as long as was asked. Locked in the order of keys, as an
+-- enqueue locks them.
 UPDATE rota.key AS known SET expires_at = {now} + known.remember_ms
-  FROM {rows ended(job text, key text, turn bigint)}
- WHERE known.job = ended.job AND known.key = ended.key AND known.turn = ended.turn
+  FROM (SELECT key.job, key.key
+          FROM {rows ended(job text, key text, turn bigint)}
+          JOIN rota.key key ON key.job = ended.job AND key.key = ended.key AND key.turn = ended.turn
+         ORDER BY key.job, key.key
+         {lock}) AS mine
+ WHERE known.job = mine.job AND known.key = mine.key
 
 -- name: lanes
 -- The (job, priority) pairs of the jobs asked for that nothing pauses.
@@ -282,56 +287,6 @@ SELECT gone.turn, gone.run, gone.job, gone.roster, gone.member, gone.key, gone.a
   FROM {rows gone(turn bigint, run integer, job text, roster text, member text, key text, args text, slot_at bigint,
        tries integer, losses integer, reason text, error text)}
 
--- name: lead
--- A leader's run has ended: its bit is set for the follower of the same member, and when all are there, it is due.
-UPDATE rota.turn AS turn SET
-       done = turn.done | led.bit,
-       failed = (turn.failed & ~led.bit) | led.failed,
-       slot_at = CASE WHEN turn.state = 'waiting' AND turn.due_at IS NULL AND (turn.done | led.bit) & led.leaders = led.leaders
-                      THEN coalesce(led.slot_at, turn.led_slot_at) ELSE turn.slot_at END,
-       led_slot_at = CASE WHEN turn.state = 'waiting' AND turn.due_at IS NULL
-                               AND (turn.done | led.bit) & led.leaders = led.leaders
-                          THEN NULL ELSE coalesce(led.slot_at, turn.led_slot_at) END,
-       due_at = CASE WHEN turn.state = 'waiting' AND turn.due_at IS NULL AND (turn.done | led.bit) & led.leaders = led.leaders
-                     THEN {now} ELSE turn.due_at END
-  FROM {rows led(job text, roster text, member text, bit integer, failed integer, leaders integer, slot_at bigint)}
- WHERE turn.job = led.job AND turn.standing = 1
-   AND turn.roster = led.roster AND turn.member = led.member
-
--- name: lead_alone
--- The same where leader and follower have no roster; apart, so that both use their unique index.
-UPDATE rota.turn AS turn SET
-       done = turn.done | led.bit,
-       failed = (turn.failed & ~led.bit) | led.failed,
-       slot_at = CASE WHEN turn.state = 'waiting' AND turn.due_at IS NULL AND (turn.done | led.bit) & led.leaders = led.leaders
-                      THEN coalesce(led.slot_at, turn.led_slot_at) ELSE turn.slot_at END,
-       led_slot_at = CASE WHEN turn.state = 'waiting' AND turn.due_at IS NULL
-                               AND (turn.done | led.bit) & led.leaders = led.leaders
-                          THEN NULL ELSE coalesce(led.slot_at, turn.led_slot_at) END,
-       due_at = CASE WHEN turn.state = 'waiting' AND turn.due_at IS NULL AND (turn.done | led.bit) & led.leaders = led.leaders
-                     THEN {now} ELSE turn.due_at END
-  FROM {rows led(job text, bit integer, failed integer, leaders integer, slot_at bigint)}
- WHERE turn.job = led.job AND turn.standing = 1
-   AND turn.member IS NULL
-
--- name: follow_on
--- A follower has ended while its leaders had already ended again.
-UPDATE rota.turn AS turn SET due_at = {now}, slot_at = turn.led_slot_at, led_slot_at = NULL
-  FROM {rows ended(id bigint, leaders integer)}
- WHERE turn.id = ended.id AND turn.state = 'waiting' AND turn.due_at IS NULL AND turn.done & ended.leaders = ended.leaders
-
--- name: lost_ids
--- The plus keeps SQLite from reading every turn in the order of its id; what runs is found by its own index.
--- Attempts whose worker's lease is over, or that are past their own last instant.
-SELECT turn.id FROM rota.turn turn
- WHERE turn.state = 'running'
-   AND (turn.leased_until < {now}
-        OR NOT EXISTS (SELECT 1 FROM rota.worker worker
-                        WHERE worker.incarnation = turn.worker AND worker.lease_until >= {now}))
- ORDER BY +turn.id
- LIMIT :most
-{lock of turn skip}
-
 -- name: turns_by_id
 SELECT turn.id, turn.job, turn.roster, turn.member, turn.key, turn.args, turn.standing, turn.due_at, turn.slot_at,
        turn.priority, turn.manual, turn.caught, turn.run, turn.attempt, turn.tries, turn.losses, turn.waited_ms,
@@ -359,7 +314,7 @@ SELECT 'engine', '*', CAST(gone.value AS bigint), CAST(back.value AS bigint), NU
 SELECT journal.turn
   FROM {rows asked(turn bigint, attempt integer, worker text)}
   JOIN rota.journal journal ON journal.turn = asked.turn AND journal.attempt = asked.attempt AND journal.worker = asked.worker
- WHERE journal.outcome <> 'lost'
+ WHERE journal.outcome <> 'lost' AND (journal.outcome <> 'dead' OR journal.reason <> 'poison')
 
 -- name: put_steps
 -- Checkpoints of a run, fenced like every write of an attempt.
@@ -379,23 +334,21 @@ UPDATE rota.turn AS turn SET due_at = {now}, manual = CASE WHEN turn.slot_at > {
  WHERE turn.job = asked.name AND turn.standing = 1 AND turn.state = 'waiting' AND turn.due_at > {now}
 
 -- name: due_count
--- How many turns of some jobs are due and not paused; lane by lane (CROSS keeps SQLite
--- from turning the joins around), so that those not due are not read.
-SELECT count(*)
+-- How many turns of some jobs are due and not paused; lane by lane and in the order of the index, so that a plan made
+-- before the instants are known does not read those that are not due.
+SELECT CAST(coalesce(sum((
+           SELECT count(*) FROM (
+                  SELECT 1 FROM rota.turn turn
+                   WHERE turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting' AND turn.paused = 0
+                     AND turn.due_at IS NOT NULL AND turn.due_at <= {now} AND turn.due_at <= CAST(:cutoff_at AS bigint)
+                   ORDER BY turn.due_at, turn.id
+                   LIMIT 1000000000) AS due)), 0) AS bigint)
   FROM {rows asked(job text, roster text)}
   JOIN rota.lane lane ON lane.job = asked.job
- CROSS JOIN rota.turn turn
- WHERE turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting' AND turn.paused = 0 AND turn.due_at <= {now} AND turn.due_at <= CAST(:cutoff_at AS bigint)
-   AND NOT EXISTS (SELECT 1 FROM rota.pause pause
+ WHERE NOT EXISTS (SELECT 1 FROM rota.pause pause
                     WHERE pause.ended_at IS NULL AND (pause.until IS NULL OR pause.until > {now})
                       AND (pause.scope = 'all' OR (pause.scope = 'job' AND pause.name = asked.job)
                            OR (pause.scope = 'roster' AND pause.name = asked.roster)))
-
--- name: give_back
--- A lost attempt of a job this process does not know: it waits for a process that does. caught 2: the run has begun.
-UPDATE rota.turn SET state = 'waiting', worker = NULL, leased_until = NULL, losses = losses + 1, tries = tries - 1,
-       caught = 2
- WHERE id = :turn AND attempt = :attempt AND state = 'running'
 
 -- name: scheduled_count
 -- What `rota tick --now` would run of one job.
@@ -422,9 +375,9 @@ UPDATE rota.turn AS turn SET
  WHERE turn.id = ends.turn_id AND turn.attempt = ends.attempt AND turn.worker = ends.worker
 RETURNING id, on_end
 
--- name: settle_fused
+-- name: settle_fused@postgres
 -- PostgreSQL: the same with its journal row, in one statement and without a second lock; nine short arrays where the
--- two statements for any end take thirty-three.
+-- two statements for any end take thirty-three. The array keeps the plan to the turns that end, whatever the statistics.
 WITH ends AS MATERIALIZED (
     SELECT * FROM {rows given(turn_id bigint, fence integer, holder text, next_at bigint, fresh_ms bigint,
                               began_at bigint, was_slot_at bigint, was_due_at bigint, kept boolean)}
@@ -434,7 +387,8 @@ WITH ends AS MATERIALIZED (
            due_at = ends.next_at, slot_at = ends.next_at, run = turn.run + 1, tries = 0, losses = 0, waited_ms = 0,
            steps = NULL, progress = NULL, reason = NULL, failing_since = NULL, error = NULL,
            last_success_at = {now}, stale_at = {now} + ends.fresh_ms
-      FROM ends WHERE turn.id = ends.turn_id AND turn.attempt = ends.fence AND turn.worker = ends.holder
+      FROM ends WHERE turn.id = ANY (ARRAY(SELECT one.turn_id FROM ends one))
+       AND turn.id = ends.turn_id AND turn.attempt = ends.fence AND turn.worker = ends.holder
     RETURNING turn.id, turn.run - 1 AS run, turn.attempt, turn.job, turn.roster, turn.member, turn.on_end, ends.holder,
               ends.began_at, ends.was_slot_at, ends.was_due_at, ends.kept
 ), written AS (
@@ -444,13 +398,14 @@ WITH ends AS MATERIALIZED (
 )
 SELECT id, on_end FROM done
 
--- name: finish_fused
+-- name: finish_fused@postgres
 -- PostgreSQL: one-offs that simply succeeded go, and leave their journal row, in one statement.
 WITH ends AS MATERIALIZED (
     SELECT * FROM {rows given(turn_id bigint, fence integer, holder text, began_at bigint, kept boolean)}
 ), done AS (
     DELETE FROM rota.turn turn USING ends
-     WHERE turn.id = ends.turn_id AND turn.attempt = ends.fence AND turn.worker = ends.holder
+     WHERE turn.id = ANY (ARRAY(SELECT one.turn_id FROM ends one))
+       AND turn.id = ends.turn_id AND turn.attempt = ends.fence AND turn.worker = ends.holder
     RETURNING turn.id, turn.run, turn.attempt, turn.job, turn.due_at, ends.holder, ends.began_at, ends.kept
 ), written AS (
     INSERT INTO rota.journal (turn, run, attempt, job, due_at, started_at, ended_at, worker, outcome)

@@ -35,6 +35,9 @@ ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.unti
  WHERE known.until < {now} OR known.holder = excluded.holder
 RETURNING until
 
+-- name: lease_left
+SELECT until - {now} FROM rota.lease WHERE name = :name
+
 -- name: drop_lease
 DELETE FROM rota.lease WHERE name = :name AND holder = :holder
 

@@ -1,0 +1,128 @@
+"""The page of guarantees, from what runs have left in `.cache/proof`: promise, tests, figures.
+
+Always true: a figure on the page stands in a record of a run; a scenario that was skipped or has no record says so; a
+zero is printed with what it is a zero of.
+
+Not here: the promises (promises.py), running anything.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.guarantees.promises import PROMISES
+
+ROOT = Path(__file__).resolve().parents[2]
+PROOF = ROOT / ".cache" / "proof"
+CHECKS = 6  # of one scenario that are printed; the record holds all
+STALE = re.compile(r"-plain\.json$")
+
+_HEAD = """# Guarantees
+
+What rota promises, the tests that hold it to that, and what the last runs of the scenarios came to. It is made by
+`python -m tests.guarantees --write docs/guarantees.md` from the records of `make proof`, `make chaos`, `make bugs` and
+`make strain`; nothing on it is written by hand but the promises themselves (`tests/guarantees/promises.py`).
+
+Not promised: exactly-once effects outside the database, a total order, a deadline when there is no capacity, anything
+about a disk that lies about flushing, or about tables that somebody writes to by hand.
+
+"""
+
+
+def records(folder: Path = PROOF) -> list[Mapping[str, Any]]:
+    """The records of all runs, by scenario, store and form."""
+    found = []
+    for file in sorted(folder.glob("*.json")):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if "scenario" in record:
+            found.append(record)
+    return sorted(found, key=lambda one: (_order(one["scenario"]), one["store"], one["form"]))
+
+
+def _order(scenario: str) -> tuple[str, int]:
+    letter, _, number = scenario.partition("-")
+    return letter, int(number) if number.isdigit() else 0
+
+
+def page(folder: Path = PROOF) -> str:
+    """The whole page."""
+    found = records(folder)
+    parts = [_HEAD, _promises(found), _scenarios(found), _simulation(folder), _bugs(folder)]
+    return "\n".join(part for part in parts if part)
+
+
+def _promises(found: Iterable[Mapping[str, Any]]) -> str:
+    verdicts: dict[str, list[str]] = {}
+    for one in found:
+        verdicts.setdefault(one["scenario"], []).append(one["verdict"])
+    lines = ["## Promises", "", "| | what is promised | tests | scenarios |", "|---|---|---|---|"]
+    for one in PROMISES:
+        tests = "<br>".join(f"`{_short(test)}`" for test in one.tests) or "–"
+        runs = "<br>".join(f"{name}: {_verdict(verdicts.get(name, []))}" for name in one.scenarios) or "–"
+        says = f"{one.says}" + (f" ({one.open})" if one.open else "")
+        lines.append(f"| {one.name} | {says} | {tests} | {runs} |")
+    return "\n".join(lines) + "\n"
+
+
+def _short(test: str) -> str:
+    file, _, name = test.partition("::")
+    return f"{file.rsplit('/', 1)[-1]}: {name.removeprefix('test_').replace('_', ' ')}" if name else file
+
+
+def _verdict(verdicts: list[str]) -> str:
+    if not verdicts:
+        return "not run yet"
+    bad = [one for one in verdicts if one == "violated"]
+    if bad:
+        return f"**violated** in {len(bad)} of {len(verdicts)} runs"
+    skipped = verdicts.count("skipped")
+    held = len(verdicts) - skipped
+    return f"held in {held} of {held} runs" + (f", {skipped} skipped" if skipped else "")
+
+
+def _scenarios(found: Iterable[Mapping[str, Any]]) -> str:
+    lines = ["## Scenarios", "", "| | fault | store | form | verdict | what happened |", "|---|---|---|---|---|---|"]
+    for one in found:
+        what = one.get("skipped") or _figures(one)
+        seconds = f"{one['form']}, {one['seconds']:.0f} s"
+        lines.append(f"| {one['scenario']} | {one['title']} | {one['store']} | {seconds} | {one['verdict']} | {what} |")
+    return "\n".join(lines) + "\n"
+
+
+def _figures(record: Mapping[str, Any]) -> str:
+    if "found" in record:
+        return "; ".join(f"{what}: {text}" for what, text in record["found"].items()) or "–"
+    checks = sorted(record["checks"], key=lambda one: (one["holds"], -one["of"]))[:CHECKS]
+    return "; ".join(f"{one['what']}: {one['happened']:,}{_allowed(one)} of {one['of']:,}" for one in checks)
+
+
+def _allowed(check: Mapping[str, Any]) -> str:
+    if check["rule"] == "at most" and not check["allowed"]:
+        return ""
+    return f" ({check['rule']} {check['allowed']:,})"
+
+
+def _simulation(folder: Path) -> str:
+    file = folder / "simulation.json"
+    if not file.exists():
+        return ""
+    record = json.loads(file.read_text(encoding="utf-8"))
+    said = {name: value for name, value in record.items() if isinstance(value, int | float | str)}
+    rows = "".join(
+        f"| {name} | {value:,} |\n" if isinstance(value, int) else f"| {name} | {value} |\n"
+        for name, value in said.items()
+    )
+    return f"## Simulation\n\n| | |\n|---|---|\n{rows}"
+
+
+def _bugs(folder: Path) -> str:
+    file = folder / "bugs.json"
+    if not file.exists():
+        return ""
+    record = json.loads(file.read_text(encoding="utf-8"))
+    lines = ["## Deliberate bugs", "", "| | bug | found by | took | |", "|---|---|---|---|---|"]
+    columns = ("number", "says", "suite", "took", "verdict")
+    lines.extend("| " + " | ".join(str(one.get(name, "–")) for name in columns) + " |" for one in record["bugs"])
+    return "\n".join(lines) + "\n"
