@@ -57,10 +57,10 @@ strain: $(READY) ## Put both stores under strain: plans, old snapshots, poolers,
 	$(BIN)/python -m tests.strain $(SCENARIO)
 
 bugs: $(READY) ## Put each deliberate bug into the engine, and see which suite finds it after how many seeds
-	$(BIN)/python -m tests.bugs --all
+	$(BIN)/python -m tests.bugs
 
-mutate: $(READY) ## Change states, slots, schedules, backoff and limits line by line, and see that a test notices
-	$(BIN)/python -m tests.mutate
+mutate: $(READY) ## Change states, slots, schedules, backoff and limits bit by bit, and see that a test notices; resumes
+	$(BIN)/python -m tests.mutation --minutes 8
 
 guarantees: $(READY) ## Write docs/guarantees.md from what the last runs have found
 	$(BIN)/python -m tests.guarantees --write docs/guarantees.md

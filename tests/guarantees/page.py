@@ -36,7 +36,7 @@ def records(folder: Path = PROOF) -> list[Mapping[str, Any]]:
     found = []
     for file in sorted(folder.glob("*.json")):
         record = json.loads(file.read_text(encoding="utf-8"))
-        if "scenario" in record:
+        if "scenario" in record and "store" in record:
             found.append(record)
     return sorted(found, key=lambda one: (_order(one["scenario"]), one["store"], one["form"]))
 

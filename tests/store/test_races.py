@@ -84,7 +84,10 @@ class Race:
 
     async def waiting(self, make: Callable[[], Op[Any]], gate: Gate = None) -> "asyncio.Task[Any]":
         """The second side runs an operation, and the server says that it waits for the first."""
-        task = asyncio.create_task(self.second.write(make, gate=gate))
+        return await self.seen_waiting(asyncio.create_task(self.second.write(make, gate=gate)))
+
+    async def seen_waiting(self, task: "asyncio.Task[Any]") -> "asyncio.Task[Any]":
+        """What is on its way waits, says the server."""
         async with asyncio.timeout(PATIENCE_S):
             while not await self._view.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -440,6 +443,20 @@ async def test_a_connection_whose_caller_was_cancelled_is_not_used_again(race):
     race.first.go.set()
     assert await race.first.write(lambda: query("now")) is not None
     assert (await race.rows("SELECT count(*) FROM rota.turn WHERE job = 'mail'")) == [(0,)]
+
+
+async def test_a_call_from_a_thread_that_waits_when_the_store_is_closed_is_cut_and_leaves_nothing(race):
+    """A keeper whose beat hangs keeps no worker that leaves."""
+    held = await _held(race)
+    blocking = await race.first.before_commit(_settle(held, Retryable("busy")))
+    await race.second.write(lambda: query("now"))
+    thread = asyncio.create_task(asyncio.to_thread(race.second.db.write_from_thread, _settle(held)))
+    await race.seen_waiting(thread)
+    await race.second.db.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await thread
+    race.first.go.set()
+    assert (await blocking).accepted == {held[0].id}
 
 
 async def test_a_lock_held_too_long_is_told_as_a_store_that_is_away(race):

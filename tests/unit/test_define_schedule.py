@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from rota.define.schedule import Place, cron, daily, every, weekly
 from rota.define.units import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
+from rota.define.wallclock import FIRST_DAY, LAST_DAY
 from rota.errors import BadInput, ConfigError
 
 
@@ -147,3 +148,34 @@ def test_the_nominal_period_of_a_rare_date_is_found_decades_ahead():
     assert cron("0 0 29 2 *").period_ms == 4 * 365 * DAY_MS + DAY_MS
     assert cron("0 2 * * *").period_ms == DAY_MS
     assert cron("0 0 1 1 *").period_ms == 365 * DAY_MS
+
+
+def test_an_expression_has_at_most_two_hundred_letters_and_is_told_with_what_it_means():
+    padded = "0 2 * * 1".ljust(200)
+    assert cron(padded).describe().startswith("cron 0 2 * * 1 (")
+    with pytest.raises(ConfigError, match="must be text"):
+        cron(padded + " ")
+
+
+def test_the_days_of_a_rule_reach_to_both_ends_of_the_calendar_and_not_beyond():
+    rule = cron("0 0 * * *").cron
+    assert rule is not None
+    assert (rule.day_from(LAST_DAY), rule.day_from(LAST_DAY + 1)) == (LAST_DAY, None)
+    assert (rule.day_upto(FIRST_DAY), rule.day_upto(FIRST_DAY - 1)) == (FIRST_DAY, None)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("0 0 1-31 * 1", "0 0 * * *", True),  # any day of the month, or a monday
+        ("0 0 5 * 0-6", "0 0 * * *", True),
+        ("0 0 5 * 1-7", "0 0 * * *", True),
+        ("0 0 */1 * 1", "0 0 * * 1", True),  # where a star begins a field both must fit
+        ("0 0 */2 * 1", "0 0 1-31/2 * 1", False),
+        ("0 0 5 * 1", "0 0 5 * *", False),
+        ("0 0 * * 0", "0 0 * * 7", True),
+        ("0 0 5 * 1-6", "0 0 * * *", False),
+    ],
+)
+def test_expressions_have_one_signature_when_and_only_when_their_slots_are_the_same(one, other, same):
+    assert (cron(one).signature() == cron(other).signature()) is same

@@ -418,17 +418,17 @@ def test_only_a_burst_too_small_to_make_up_for_a_late_claim_is_given_away_ahead_
     early = {}
     for burst in (1, 2, 6, 7):
         one = bucket(Rate(count=100, per_ms=1_000), burst)  # one in ten milliseconds
-        one.eager(50)
+        one.timed(50)
         early[burst] = one.early_ns
     assert early == {1: 50 * NS, 2: 50 * NS, 6: 0, 7: 0}
     unlimited = Bucket("b")
-    unlimited.eager(50)
+    unlimited.timed(50)
     assert unlimited.early_ns == 0
 
 
 def test_what_is_claimed_ahead_of_time_is_within_it_and_the_scope_opens_by_half_of_it_sooner():
     one = bucket(SECOND)
-    one.eager(50)
+    one.timed(50)
     take([one], NOW)
     assert [one.room_count(NOW + ms) for ms in (0, 949, 950, 1_000)] == [0, 0, 1, 1]
     assert one.open_at(NOW) == NOW + 975
@@ -440,7 +440,7 @@ def test_what_is_claimed_ahead_of_time_is_within_it_and_the_scope_opens_by_half_
 
 def test_a_turn_may_be_claimed_a_little_before_its_instant_but_not_past_those_who_wait():
     one = bucket(SECOND)
-    one.eager(50)
+    one.timed(50)
     take([one], NOW)
     for at, told in ((NOW + 949, False), (NOW + 950, True), (NOW + 999, True)):
         assert soon([one], judge([one], at, promised=False), at, promised=False) == told
@@ -455,7 +455,7 @@ def test_a_turn_may_be_claimed_a_little_before_its_instant_but_not_past_those_wh
 
 def test_room_taken_for_a_start_soon_is_that_of_the_instant_it_starts_at():
     one = bucket(SECOND)
-    one.eager(50)
+    one.timed(50)
     take([one], NOW)
     take([one], NOW + 960, NOW + 1_000)
     assert one.tat_ns == (NOW + 2_000) * NS

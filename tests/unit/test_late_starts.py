@@ -3,7 +3,7 @@
 import pytest
 
 from rota.define.units import Rate
-from rota.turn.gates import NS, Bucket, take
+from rota.turn.gates import EARLY_MS, NS, Bucket, take
 
 NOW = 1_000_000
 
@@ -15,6 +15,8 @@ NOW = 1_000_000
 def test_a_fast_limit_keeps_a_little_of_its_burst_for_starts_that_come_after_their_claims(count, burst, kept):
     one = Bucket("b")
     one.paced(Rate(count=count, per_ms=1_000), burst)
+    assert one.burst == burst
+    one.timed(EARLY_MS)
     assert one.burst == kept
     assert one.room_count(NOW) == kept
 
@@ -22,6 +24,7 @@ def test_a_fast_limit_keeps_a_little_of_its_burst_for_starts_that_come_after_the
 def test_a_second_that_begins_with_the_burst_holds_no_more_starts_than_rate_and_burst_though_they_come_late():
     one = Bucket("b")
     one.paced(Rate(count=200, per_ms=1_000), 200)
+    one.timed(EARLY_MS)
     starts = []
     for now in range(NOW, NOW + 2_000):
         while one.room_ns(now * NS, promised=True) <= now * NS:

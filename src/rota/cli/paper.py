@@ -9,6 +9,7 @@ Not here: what the commands find out, how a progress is drawn (tick_view.py).
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ class Table:
 
 
 Block = str | Table
+
+# Control characters but line feed and tab, and marks that turn the direction: names and errors come from anywhere.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,14 +100,14 @@ class Paper:
         )
         for block in blocks:
             if isinstance(block, str):
-                console.print(_marked(Text(block)), soft_wrap=True)
+                console.print(_marked(Text(harmless(block))), soft_wrap=True)
                 continue
             grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
             for head in block.heads:
                 right = head.startswith(">")
                 grid.add_column(head.removeprefix(">"), justify="right" if right else "left", overflow="fold")
             for row in block.rows:
-                grid.add_row(*[_marked(Text(cell)) for cell in row])
+                grid.add_row(*[_marked(Text(harmless(cell))) for cell in row])
             console.print(grid)
 
 
@@ -137,5 +141,15 @@ def plain(block: Block) -> list[str]:
 def say(line: str, file: TextIO) -> None:
     """Print a line; letters that the terminal's encoding lacks are replaced, not fatal."""
     encoding = file.encoding or "utf-8"
+    line = harmless(line)
     file.write(line.encode(encoding, "replace").decode(encoding) + "\n")
     file.flush()
+
+
+def harmless(text: str) -> str:
+    r"""Text that cannot steer a terminal: control characters and those that turn the direction are spelt out.
+
+    >>> print(harmless("a seller" + chr(27) + "[2J"))
+    a seller\x1b[2J
+    """
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

@@ -188,7 +188,8 @@ class _Careful:
 
     def _pace(self, limit: Limit, key: str) -> None:
         gates.pace(self.known, limit, key)
-        self.known.buckets[key].eager(self.want.early_ms)
+        if self.want.early_ms:
+            self.known.buckets[key].timed(self.want.early_ms)
 
     def _shut(self) -> list[Bucket]:
         """Buckets of whole jobs that have no room, and of which the store does not say yet until when."""

@@ -14,6 +14,7 @@ Not here: what the statements mean, how an outage is waited out (engine/worker.p
 
 import asyncio
 import contextlib
+import threading
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
@@ -414,10 +415,22 @@ class _Beside:
         self._connect = connect
         self._loop = asyncio.new_event_loop()
         self._connection: Any = None
+        self._task: asyncio.Task[Any] | None = None
+        self._over = threading.Event()
 
     def run(self, use: Callable[[Any], Awaitable[T]]) -> T:
         """Run one operation, connecting anew after any failure."""
-        return self._loop.run_until_complete(self._run(use))
+        if self._over.is_set():
+            raise StoreUnavailable("the store is closed")
+        self._task = self._loop.create_task(self._run(use))
+        try:
+            answer: T = self._loop.run_until_complete(self._task)
+        except asyncio.CancelledError:
+            raise StoreUnavailable("the store was closed meanwhile") from None
+        finally:
+            if self._over.is_set():
+                self._end()
+        return answer
 
     async def _run(self, use: Callable[[Any], Awaitable[T]]) -> T:
         try:
@@ -438,7 +451,15 @@ class _Beside:
             self._connection = None
 
     def close(self) -> None:
-        """Close connection and loop."""
-        self._drop()
+        """Close connection and loop; a call that is on its way is cut, and its thread closes them."""
+        self._over.set()
         if not self._loop.is_running():
-            self._loop.close()
+            self._end()
+        elif self._task is not None:
+            self._loop.call_soon_threadsafe(self._task.cancel)
+
+    def _end(self) -> None:
+        self._drop()
+        self._loop.call_soon(self._loop.stop)  # behind the transport's own farewell
+        self._loop.run_forever()
+        self._loop.close()

@@ -135,6 +135,7 @@ class Bucket:
     interval_ns: int = 0
     burst: int = 1
     limited: bool = False
+    kept_back: bool = False
     probing: bool = False
     changed: bool = False
     early_ns: int = 0  # how far ahead of its instant room is given away
@@ -144,12 +145,18 @@ class Bucket:
         """Say how fast it is filled; of several declarations of one name the slowest holds."""
         interval_ns = -(-rate.per_ms * NS // rate.count)
         if not self.limited or interval_ns > self.interval_ns:
-            late = min(LATE_MS * NS // interval_ns, burst // LATE_PART)
-            self.interval_ns, self.burst = interval_ns, burst - late
+            self.interval_ns, self.burst, self.kept_back = interval_ns, burst, False
         self.limited = True
 
-    def eager(self, early_ms: int) -> None:
-        """Give room away ahead of its instant, where the burst is too small to make up for a claim that comes late."""
+    def timed(self, early_ms: int) -> None:
+        """Reckon with time that passes: starts come after their claims, and claims a moment late.
+
+        A little of a large burst is kept back for the former; where a burst is too small to make up for the latter,
+        room is given away so long before its instant.
+        """
+        if self.limited and not self.kept_back:
+            self.burst -= min(LATE_MS * NS // self.interval_ns, self.burst // LATE_PART)
+            self.kept_back = True
         if self.limited and (self.burst - 1) * self.interval_ns < early_ms * NS:
             self.early_ns = early_ms * NS
 
