@@ -9,7 +9,7 @@ Not here: what the port does (engine): checkpoints, fencing, transactions, progr
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from rota.define.current import CURRENT
 from rota.define.policy import Limit
@@ -204,5 +204,4 @@ class Run:
 
 def current() -> Run | None:
     """The run of the handler that is calling; None outside of one."""
-    found = CURRENT.get()
-    return found if isinstance(found, Run) else None
+    return cast("Run | None", CURRENT.get())
