@@ -158,7 +158,11 @@ class Cools(Checker):
                 self.watch.sometimes["a probe came through"] += 1
                 del self._scopes[name]
         said = self._said.pop(attempt, None)
-        if said is not None and line.outcome in {"rate_limited", "retry", "dead"} and line.reason != "poison":
+        if said is None:
+            return
+        # A handler that says "too often" after its time was over has ended before, and nobody heard it.
+        late = line.outcome != "rate_limited" and "rate limited" not in (line.reason or "")
+        if not late and line.outcome in {"rate_limited", "retry", "dead"}:
             self._cool(old, *said)
 
     def _cool(self, turn: Turn, name: str, after_ms: int) -> None:
