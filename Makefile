@@ -46,7 +46,7 @@ check: $(READY) ## Decide whether the tree is fit: rules, format, types, floors,
 	$(PYTEST) --quiet tests/test_shape.py
 
 proof: $(READY) ## Prove the promises: simulation, chaos in short, stores under strain, a sample of bugs (11 minutes)
-	PYTHONHASHSEED=0 $(BIN)/python -m tests.sim --jobs 2
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.sim --worlds 300 --jobs 2
 	$(BIN)/python -m tests.chaos short
 	$(PYTEST) --quiet tests/strain/test_short.py tests/bugs/test_sample.py
 
