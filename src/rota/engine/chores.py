@@ -31,6 +31,7 @@ REAP_MOST: Final = 500  # lost attempts given back in one transaction
 ROUNDS: Final = 20  # batches of one chore in one round
 PLAIN_LEASE_MS: Final = 15_000  # as a worker's
 LOOK_S: Final = 1.0  # how often it is looked whether something was lost: it is back two seconds after its lease (C-1)
+STALE: Final = 1.5  # an idle worker of this process looks once a poll: a look of its own only when that has stayed away
 LEASE_NAME: Final = "chores"
 KEPT: Final = 2 / 3  # of its length, before the lease of the chores is taken anew
 NOBODY: Final = Ask("", None, 0, None)
@@ -125,7 +126,7 @@ class Chores:
 
     async def _look(self) -> None:
         """Whether something was lost or a pause is over, unless an idle worker of this process has just looked."""
-        if self._store.clock.monotonic() - self.looked_s >= LOOK_S:
+        if self._store.clock.monotonic() - self.looked_s >= LOOK_S * STALE:
             await self.mend(await self._store.read(lambda: turns.glance([NOBODY])))
 
     async def mend(self, seen: Glance) -> None:
