@@ -144,3 +144,11 @@ def _cleaned(value: Any, depth: int) -> object:  # noqa: ANN401 - JSON of any sh
     if isinstance(value, int) and not -INT_LIMIT <= value < INT_LIMIT:
         return f"an int of {value.bit_length()} bits"
     return value
+
+
+_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def read_object(text: str | None) -> dict[str, Any]:
+    """Stored arguments or data as a dictionary; most are empty, which costs no decoding."""
+    return {} if text is None or text == "{}" else _object(text)

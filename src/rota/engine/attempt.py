@@ -14,7 +14,7 @@ from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, Th
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -25,7 +25,7 @@ from rota.define.link import Link
 from rota.define.outcome import Fail, Outcome, Skip
 from rota.define.roster import Member
 from rota.define.run import Run
-from rota.define.stored import encode_result
+from rota.define.stored import encode_result, read_object
 from rota.engine.chain import Answered, Chain, Doors
 from rota.engine.scopes import Scopes
 from rota.engine.settle import Lost, ProcessDied, Released
@@ -34,8 +34,6 @@ from rota.errors import BadInput, LeaseLost
 from rota.turn.records import Claim
 
 FRESH_S: Final = 1.0  # a handler starts this long after its claim began at most, else it asks again (G-17: two seconds)
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Places:
@@ -171,5 +169,5 @@ def _kept(spec: JobSpec, came: object) -> object:
 
 def member_of(claim: Claim) -> Member:
     """The member as it was when its turn was claimed."""
-    data = {} if claim.data is None or claim.data == "{}" else _decode(claim.data)
+    data = read_object(claim.data)
     return Member(claim.member or "", claim.zone, data, claim.owner, claim.weight or 1, roster=claim.roster or "")

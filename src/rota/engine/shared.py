@@ -7,20 +7,18 @@ Not here: the arithmetic (turn/gates.py), the rows (store).
 
 from typing import Any, Final
 
-import msgspec
-
 from rota.define.job import JobSpec
 from rota.define.outcome import RateLimited, Retryable
+from rota.define.stored import read_object
 from rota.turn.gates import Bounds, Heat, Keys, bounds_of, filled, keys_of, narrow, values_of
 from rota.turn.records import Claim, Ending, Wake, Well
 
-_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _NOTHING: Final = Keys((), (), None, None)
 
 
 def values_for(claim: Claim) -> dict[str, Any]:
     """What the holes of a template may name for this run."""
-    return values_of(_read(claim.args), _read(claim.data), claim.member, claim.owner)
+    return values_of(read_object(claim.args), read_object(claim.data), claim.member, claim.owner)
 
 
 def names_of(bounds: Bounds | None, claim: Claim) -> Keys:
@@ -73,7 +71,3 @@ def _over(end: Ending) -> bool:
 def is_failure(came: object) -> bool:
     """Whether a service failed in a way that counts for the breaker of its scope."""
     return isinstance(came, Retryable | TimeoutError | ConnectionError)
-
-
-def _read(text: str | None) -> dict[str, Any]:
-    return {} if text is None or text == "{}" else _decode(text)

@@ -7,11 +7,10 @@ Not here: pauses, holds and schedules (why), limits as a whole (limits).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import Final, NamedTuple
 
 from rota.define.catalog import Catalog
+from rota.define.stored import read_object
 from rota.insight.limits import limit_of
 from rota.insight.words import clock, many, short
 from rota.store import scopes
@@ -26,8 +25,6 @@ MOST_CLOSED: Final = 1_000  # scopes that close jobs and are looked at
 SOON_MS: Final = 120_000  # two minutes: nearer than this a wait is told in seconds
 
 Asked = tuple[int, str, int | None]  # a turn, its job, when it is due
-
-_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class _Facts(NamedTuple):
@@ -103,13 +100,9 @@ def _busy(catalog: Catalog, jobs: set[str]) -> Op[dict[str, int]]:
     for job, _, args, member, data, owner in (yield Call("running_members", {}, [(name,) for name in capped])):
         bounds = bounds_of(catalog.jobs[job])
         if bounds is not None:
-            key = keys_of(bounds, job, values_of(_read(args), _read(data), member, owner)).cap or ""
+            key = keys_of(bounds, job, values_of(read_object(args), read_object(data), member, owner)).cap or ""
             found[key] = found.get(key, 0) + 1
     return found
-
-
-def _read(text: str | None) -> dict[str, Any]:
-    return _decode(text) if text else {}
 
 
 def _told(catalog: Catalog, facts: _Facts, wait: Wait, job: str, due_at: int | None) -> str:

@@ -16,9 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from rota.define.policy import Limit
+from rota.define.stored import read_object
 from rota.store import gates, turns
 from rota.store.port import Op, Row
 from rota.store.sql import Call
@@ -29,7 +28,6 @@ from rota.turn.records import Ask, Claim
 
 AHEAD: Final = 64  # turns beyond the room of a shared bucket that get their instants, if these are all there are
 NEAR_MS: Final = 1_000  # who waits no longer for a bucket of the whole job is left as it is: one write less
-_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _COLUMNS: Final = len(Claim._fields)
 
 
@@ -168,7 +166,7 @@ class _Careful:
         for job, _, args, member, data, owner in (yield Call("running_members", {}, jobs)) if jobs else ():
             bounds = self._bounds(job)
             if bounds is not None:
-                values = rules.values_of(_read(args), _read(data), member, owner)
+                values = rules.values_of(read_object(args), read_object(data), member, owner)
                 self.busy[rules.keys_of(bounds, job, values).cap or ""] += 1
 
     def _lock_shared(self) -> Op[None]:
@@ -253,7 +251,7 @@ class _Careful:
         bounds, learned = self._bounds(one.job), self.learned.get(one.job, ())
         if bounds is None:
             return Keys((), tuple(learned), None, None) if learned else None
-        values = rules.values_of(_read(one.args), _read(one.data), one.member, one.owner)
+        values = rules.values_of(read_object(one.args), read_object(one.data), one.member, one.owner)
         return rules.keys_of(bounds, one.job, values, learned)
 
     def _prepare_keys(self, run: Sequence[Claim], keys: Mapping[int, Keys | None]) -> Op[None]:
@@ -402,7 +400,3 @@ class _Careful:
         begun = {one.job for one, _ in self.admitted if (bounds := self._bounds(one.job)) is not None and bounds.batch}
         batches = [(gates.BATCH.format(job), self.asks[job].lease_ms) for job in sorted(begun)]
         yield Call("close_batch", {}, batches)
-
-
-def _read(text: str | None) -> dict[str, Any]:
-    return {} if text is None or text == "{}" else _decode(text)
