@@ -105,23 +105,33 @@ def _allowed(check: Mapping[str, Any]) -> str:
 
 
 def _simulation(folder: Path) -> str:
-    file = folder / "simulation.json"
-    if not file.exists():
+    """A row for each kind of worlds: those that every change lives, and the long forms so far."""
+    short = _read(folder / "simulation.json")
+    rows = []
+    if short:
+        replays = f"{short['replays identical']} of {short['replays']} identical"
+        rows += [("every change, weeks", short, replays), ("every change, five years", short["years"], "–")]
+    for kind, says in (("weeks", "weeks"), ("years", "five years")):
+        long = _read(folder / f"simulation-long-{kind}.json")
+        rows += [(f"long, {says}", long, "–")] if long else []
+    if not rows:
         return ""
-    record = json.loads(file.read_text(encoding="utf-8"))
-    said = {name: value for name, value in record.items() if isinstance(value, int | float | str)}
-    rows = "".join(
-        f"| {name} | {value:,} |\n" if isinstance(value, int) else f"| {name} | {value} |\n"
-        for name, value in said.items()
-    )
-    return f"## Simulation\n\n| | |\n|---|---|\n{rows}"
+    lines = ["## Simulation", "", "| worlds of | worlds | simulated weeks | attempts | events | violations | replays |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for name, one, replays in rows:
+        figures = " | ".join(f"{one[what]:,.0f}" for what in ("worlds", "weeks", "attempts", "events", "violations"))
+        lines.append(f"| {name} | {figures} | {replays} |")
+    return "\n".join(lines) + "\n"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 def _bugs(folder: Path) -> str:
-    file = folder / "bugs.json"
-    if not file.exists():
+    record = _read(folder / "bugs.json")
+    if not record:
         return ""
-    record = json.loads(file.read_text(encoding="utf-8"))
     lines = ["## Deliberate bugs", "", "| | bug | found by | took | |", "|---|---|---|---|---|"]
     columns = ("number", "says", "suite", "took", "verdict")
     lines.extend("| " + " | ".join(str(one.get(name, "–")) for name in columns) + " |" for one in record["bugs"])

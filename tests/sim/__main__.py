@@ -6,7 +6,8 @@
     python -m tests.sim --long years --minutes 9     a slice of the long form; again: goes on where it stopped
 
 Always true: the exit code is 0 only if no world failed, all replays were identical and everything that must be met
-sometimes was met; the figures are in `.cache/proof/simulation.json`.
+sometimes was met; the figures are in `.cache/proof/simulation.json`, those of the long form so far in
+`simulation-long-weeks.json` and `-years.json` beside it.
 
 Not here: what is lived and judged (world, checks).
 """
@@ -33,6 +34,7 @@ LONG_FROM = 100_000  # seeds of the long form: none that every change has lived 
 SLICE = 40  # worlds between two looks at the clock
 SHOWN = 200
 SPOKEN = 100  # worlds between two lines of progress
+SUMMED = ("worlds", "weeks", "events", "attempts")  # of all slices of a long form
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -154,10 +156,10 @@ def _slice(asked: argparse.Namespace) -> int:
         state["next"] += SLICE
         state["slices"].append({"code": code(), "seconds": round(time.monotonic() - began, 1), **sums.record()})
         path.write_text(json.dumps(state) + "\n", encoding="utf-8")
+        _print_state(asked.long, state)
         if sums.failed:
             print(shrunk(sums.failed[0], asked.long))
             return 1
-    _print_state(asked.long, state)
     return 0
 
 
@@ -166,13 +168,14 @@ def _print_state(kind: str, state: dict[str, Any]) -> None:
     met: Counter[str] = Counter()
     for one in slices:
         met.update(one["sometimes"])
-    sums = {name: sum(one[name] for one in slices) for name in ("worlds", "weeks", "events", "attempts", "seconds")}
-    failed = sum(one["violations"] for one in slices)
+    sums = {name: sum(one[name] for one in slices) for name in (*SUMMED, "violations", "seconds")}
     versions = len({one["code"] for one in slices})
     rare = sorted((met[name], name) for name in (SOMETIMES if kind == "weeks" else SOMETIMES_IN_YEARS))
+    record = {"scenario": "simulation", "form": "long", "kind": kind, **sums, "versions of the code": versions}
+    (PROOF.parent / f"simulation-long-{kind}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(
         f"long form, {kind}: {sums['worlds']:,} worlds, {sums['weeks']:,.0f} simulated weeks, {sums['attempts']:,}"
-        f" attempts, {sums['events']:,} events, {failed} violations, {sums['seconds'] / 60:.0f} min,"
+        f" attempts, {sums['events']:,} events, {sums['violations']} violations, {sums['seconds'] / 60:.0f} min,"
         f" {versions} versions of the code\nrarest: {', '.join(f'{name} {count}' for count, name in rare[:5])}"
     )
 
