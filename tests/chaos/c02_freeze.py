@@ -142,8 +142,9 @@ def rows(tally: Tally) -> Sequence[Row]:
 def figures(tally: Tally) -> Sequence[Figure]:
     """What reliability 5 wishes for."""
     counts = tally.counts
-    reached = f"{counts['refused']:,} of {counts['late ends']:,}"
-    return [Figure("late settles refused and counted", "100 %", reached, counts["refused"] >= counts["late ends"] > 0)]
+    late, cancelled = counts["late ends"], counts["late cancelled"]
+    reached = f"{min(late, counts['refused']):,} of {late:,} that came; {cancelled:,} more were cancelled before"
+    return [Figure("late settles refused and counted", "100 %", reached, counts["refused"] >= late > 0)]
 
 
 SCENARIO = Scenario(
