@@ -1,6 +1,6 @@
 """Documents are held to account: code in them runs, links lead somewhere, decisions have their four parts.
 
-Always true: a Python block on a page is executed as it stands there.
+Always true: the Python blocks of a page are executed as they stand there, one after the other.
 
 Not here: figures, which `make bench` writes.
 """
@@ -24,8 +24,9 @@ def names(paths: list[Path]) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
 def test_every_python_block_on_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    told = {"__name__": "page"}
     for block in BLOCK.findall(page.read_text(encoding="utf-8")):
-        exec(compile(block, str(page), "exec"), {"__name__": "page"})  # noqa: S102 -- that is the test
+        exec(compile(block, str(page), "exec"), told)  # noqa: S102 -- that is the test
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
