@@ -22,7 +22,7 @@ from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.stores import Stores
 from benchmarks.table import Row, machine, markdown_table, text_table, today
 
-MEASURES = ("throughput", "enqueue", "latency", "population", "idle", "cold", "panchangam", "policies")
+MEASURES = ("throughput", "enqueue", "latency", "population", "idle", "cold", "panchangam", "pages", "policies")
 
 QUIET = 1.0  # load average above which somebody else uses the machine; a guess
 

@@ -5,7 +5,7 @@ Always true: handlers do nothing but mark that they ran, so what is measured is 
 Not here: stores and processes (stores.py, children.py).
 """
 
-from rota import Member, Rota, every
+from rota import Limit, Member, Rota, every
 
 
 def _nobody() -> None:
@@ -48,4 +48,18 @@ async def second(person: Member) -> None:
 
 @three.job(each=people, schedule=every("7d"))
 async def third(person: Member) -> None:
+    Counting.mark()
+
+
+late = Rota(name="late")
+houses = late.roster("houses", facets=["region"])
+
+
+@late.job(each=houses, schedule=every("1h"))
+async def owe(house: Member) -> None:
+    Counting.mark()
+
+
+@late.job(limit=Limit("slow", "50/s"))
+async def ask(number: int) -> None:
     Counting.mark()

@@ -58,6 +58,7 @@ class Server(ABC):
     """One server process: a folder, a port, a log, and a keeper that cleans up after us."""
 
     name: str
+    at_once: signal.Signals
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix=f"rota-{self.name}-"))
@@ -107,7 +108,7 @@ class Server(ABC):
 
     def close(self) -> None:
         """Stop at once, and remove every trace."""
-        self.end(signal.SIGQUIT)
+        self.end(self.at_once)
         self._keeper.communicate(timeout=STOP_SECONDS)
 
     @abstractmethod
@@ -138,6 +139,7 @@ class PostgresServer(Server):
     """
 
     name = "postgres"
+    at_once = signal.SIGQUIT
 
     def __init__(self, *, durable: bool = False) -> None:
         super().__init__()
@@ -228,6 +230,7 @@ class RedisServer(Server):
     """One Redis that keeps nothing on disk: after a stop it is empty, like a cache whose machine was lost."""
 
     name = "redis"
+    at_once = signal.SIGKILL  # it does not handle SIGQUIT, so it would be written out as a core first
 
     def __init__(self) -> None:
         super().__init__()

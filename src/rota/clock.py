@@ -77,10 +77,12 @@ class Clock:
     """The host's clock, sleeps and dice.
 
     `held` is True for a clock that somebody else moves: the store then takes its instants from this clock,
-    also on PostgreSQL, and work that belongs in threads of its own runs in the event loop.
+    also on PostgreSQL, and work that belongs in threads of its own runs in the event loop. One that `leaps` may be set
+    while the monotonic one goes on.
     """
 
     held = False
+    leaps = True
 
     def __init__(self) -> None:
         self._guard = Guard(lambda: time.time_ns() // 1_000_000, elapsed)

@@ -215,6 +215,7 @@ async def reconcile(store: Store, *, declare: bool = True) -> Reconciled:
     catalog = store.catalog
     declared = 0
     if declare and await store.read(lambda: reconciling.undeclared(catalog)):
+        await store.write(lambda: reconciling.lanes(catalog))
         declared = await store.write(lambda: reconciling.declare(catalog))
     jobs = await store.read(reconciling.stored_jobs)
     open_jobs = [

@@ -30,6 +30,7 @@ class ManualClock(Clock):
     """
 
     held = True
+    leaps = False  # its monotonic clock goes with it, so that an hour that was moved has passed
 
     def __init__(self, start: str | datetime = "2026-01-01T00:00:00Z", *, seed: int = 0) -> None:
         super().__init__()

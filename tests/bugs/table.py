@@ -98,26 +98,27 @@ _LOST_ANSWER = """\
             raise
 """
 _BEGIN = """\
-            await self._begin(one)
+            self._begin(one)
             came = await attempt.run("""
 _QUEUE_THEN_BEGIN = """\
             while sum(other.started_at is not None for other in self.running.values()) >= one.lane.places:
                 await asyncio.sleep(0.05)
-            await self._begin(one)
+            self._begin(one)
             came = await attempt.run("""
 _FIRST_READING = "return tuple(sorted({first_reading(wall, segments) for wall in walls}))"
 _BOTH_READINGS = (
     "return tuple(sorted({first_reading(wall, segments) for wall in walls} | {wall - offset for start, end, offset"
     " in segments for wall in walls if start <= wall - offset < end}))"
 )
+_PICKED_ONCE = "FROM known WHERE turn.id = ANY (ARRAY(SELECT picked.id FROM picked)) AND turn.id = known.id"
 _PICKED_FOR_EACH_ROW = """\
-FROM lanes AS picked
+FROM (SELECT lanes.*, one.zone, one.data, one.owner, one.weight FROM lanes LEFT JOIN rota.member one ON false) AS known
      WHERE EXISTS (SELECT 1 FROM (SELECT soon.id FROM rota.turn soon
-                                   WHERE soon.job = picked.job AND soon.priority = picked.priority
+                                   WHERE soon.job = known.job AND soon.priority = known.priority
                                      AND soon.state = 'waiting' AND soon.paused = 0
                                      AND soon.due_at <= {now} AND soon.due_at <= CAST(:cutoff_at AS bigint)
                                    ORDER BY soon.due_at, soon.id
-                                   LIMIT least(CAST(:most AS bigint), picked.room)
+                                   LIMIT least(CAST(:most AS bigint), known.room)
                                    FOR UPDATE SKIP LOCKED) AS first WHERE first.id = turn.id)"""
 _STOP = "pause.scope = 'all' OR"
 _LATE_STOP = "(pause.scope = 'all' AND pause.since < {now} - 5000) OR"
@@ -185,9 +186,15 @@ _ALL = (
         sentence="reap by worker's clock",
         edits=(
             Edit("sql lost_ids", "{now}", ":own"),
-            Edit("rota.engine.chores", "turns.lost(REAP_MOST)", "turns.lost(REAP_MOST, self._store.clock.now_ms())"),
-            Edit("rota.store.turns", "def lost(most: int)", "def lost(most: int, own: int = 0)"),
-            Edit("rota.store.turns", 'query("lost_ids", most=most)', 'query("lost_ids", most=most, own=own)'),
+            Edit(
+                "rota.engine.chores",
+                "reaping.lost(REAP_MOST, silent)",
+                "reaping.lost(REAP_MOST, silent, self._store.clock.now_ms())",
+            ),
+            Edit(
+                "rota.store.reaping", "silent: Sequence[Silent] = ())", "silent: Sequence[Silent] = (), own: int = 0)"
+            ),
+            Edit("rota.store.reaping", 'query("lost_ids", most=most)', 'query("lost_ids", most=most, own=own)'),
         ),
         suites=(CLOCKS, SIMULATION),
     ),
@@ -314,7 +321,7 @@ _ALL = (
                 "DELETE FROM rota.turn",
             ),
             Edit(
-                "rota.store.turns",
+                "rota.store.reaping",
                 '*who, *when, worker, "lost", why, None, None, 1)',
                 '*who, *when, worker, "dead", why, None, None, 1)',
             ),
@@ -327,8 +334,8 @@ _ALL = (
         edits=(
             Edit(
                 "rota.engine.pump",
-                "one.task = asyncio.get_running_loop().create_task(self._attempt(one))",
-                "one.task = __import__('weakref').proxy(asyncio.get_running_loop().create_task(self._attempt(one)))",
+                "one.task = loop.create_task(self._attempt(one))",
+                "one.task = __import__('weakref').proxy(loop.create_task(self._attempt(one)))",
             ),
         ),
         suites=(LETTING_GO,),
@@ -372,7 +379,7 @@ _ALL = (
     Bug(
         number=25,
         sentence="inner `LIMIT` not materialised",
-        edits=(Edit("sql claim", "FROM picked WHERE turn.id = picked.id", _PICKED_FOR_EACH_ROW),),
+        edits=(Edit("sql claim", _PICKED_ONCE, _PICKED_FOR_EACH_ROW),),
         suites=(RACES, _contract("postgresql")),
     ),
     Bug(

@@ -202,9 +202,9 @@ def test_a_roster_is_synced_and_its_shrinking_source_is_refused_until_forced(fol
 
 def test_the_store_is_made_migrated_checked_copied_and_pruned(folder, rota):
     made = rota("db", "init")
-    assert made.out == "sqlite shop.db is ready: schema 2, 3 jobs, 1 turn added\n"
+    assert made.out == "sqlite shop.db is ready: schema 3, 3 jobs, 1 turn added\n"
     assert made.err.startswith("rota: made a new store, ")
-    assert rota("db", "migrate").out == "sqlite shop.db has schema 2 already.\n"
+    assert rota("db", "migrate").out == "sqlite shop.db has schema 3 already.\n"
     assert rota("db", "check", "--json").json["ok"] is True
     assert rota("db", "backup", "copy.db").exit == 0
     assert rota("db", "backup", "copy.db").exit == 2

@@ -137,3 +137,24 @@ async def test_a_tick_with_a_limit_below_the_size_runs_a_smaller_batch(t: Held) 
     for n in range(5):
         await report.run_now(f"u{n}")
     assert (await t.rota.tick(limits={"report": 2})).succeeded == 2
+
+
+async def test_the_pause_of_a_batch_begins_though_its_bucket_was_forgotten_meanwhile(t: Held) -> None:
+    """A batch whose worker was lost may end more than a day after it began; then its bucket is pruned."""
+    users = t.rota.roster("users")
+    seen: list[str] = []
+
+    @t.rota.job(each=users, schedule=every("24h"), batch=Batch(2, pause="20m"))
+    async def report(user: Member) -> None:
+        seen.append(user.key)
+        await t.look("DELETE FROM rota.bucket RETURNING scope")
+
+    await users.join_many(["a", "b", "c", "d"])
+    for key in "abcd":
+        await report.run_now(key)
+    await t.rota.tick()
+    await t.rota.tick()
+    assert len(seen) == 2
+    t.clock.advance("20m")
+    await t.rota.tick()
+    assert sorted(seen) == ["a", "b", "c", "d"]

@@ -190,3 +190,24 @@ async def test_a_cool_down_that_a_person_has_cleared_is_over_for_the_worker_that
     assert len(service.calls) == 2
     await worker.pump.turn_over(None)
     await worker._keeper.stop()
+
+
+async def test_a_crowd_under_a_limit_gets_new_places_in_line_when_the_limit_has_cooled(t: Held) -> None:
+    """Kept, the places that passed while it cooled would all be wanted at one instant, and written at each start."""
+    refused: list[int] = []
+
+    @t.rota.job(limit=Limit("ads:{region}", "1/m", burst=1))
+    async def call(n: int, region: str) -> None:
+        if not refused:
+            refused.append(n)
+            raise RateLimited("ads:{region}", "10m")
+
+    await call.enqueue_many([(n, "eu") for n in range(30)])
+    await t.rota.tick()
+    for _ in range(11):  # those whose room comes while it cools wait for its end
+        t.clock.advance("1m")
+        await t.rota.tick()
+    due = await t.look("SELECT due_at FROM rota.turn WHERE waits_for IS NOT NULL ORDER BY due_at")
+    gaps = [after[0] - before[0] for before, after in pairwise(due)]
+    assert len(due) >= 27
+    assert gaps == [60_000] * (len(due) - 1)

@@ -131,6 +131,25 @@ async def test_a_key_is_free_again_when_its_holder_is_gone(t: Held, *, left: boo
     assert seen == (["a", "b"] if left else ["a"])
 
 
+async def test_two_runs_whose_members_changed_places_do_not_wait_for_each_other_for_ever(t: Held) -> None:
+    users = t.rota.roster("users")
+    seen: list[tuple[str, str]] = []
+
+    @t.rota.job(each=users, schedule=every("24h"), serial="{region}", retry=Retry(delays=["5m"]))
+    async def work(user: Member) -> None:
+        seen.append((user.key, user.data["region"]))
+        if len(seen) <= 2:
+            raise Retryable("busy")
+
+    await users.join_many([{"key": "a", "data": {"region": "eu"}}, {"key": "b", "data": {"region": "us"}}])
+    await work.run_now("a")
+    await work.run_now("b")
+    await t.rota.tick()
+    await users.join_many([{"key": "a", "data": {"region": "us"}}, {"key": "b", "data": {"region": "eu"}}])
+    await t.drain(START + timedelta(minutes=7))
+    assert sorted(seen[2:]) == [("a", "us"), ("b", "eu")]
+
+
 async def test_a_limit_and_a_serial_key_go_together(t: Held) -> None:
     seen: list[int] = []
 

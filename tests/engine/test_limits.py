@@ -162,6 +162,44 @@ async def test_a_rate_may_be_said_by_a_handler_and_holds_for_everyone(t: Held) -
     assert seen == [0, 10, 20]
 
 
+async def test_a_crowd_that_waits_when_a_handler_says_a_rate_gets_instants_at_that_rate(t: Held) -> None:
+    limit = Limit("ads:{region}", "1/m", burst=1)
+    calls = Calls(t, limit)
+    await calls.job.enqueue_many([(f"n{n:02}", "eu") for n in range(40)])
+    await t.rota.tick()
+    assert await calls.due() == [60.0 * n for n in range(1, 40)]
+
+    @t.rota.job
+    async def other(run: Run, region: str) -> None:
+        await run.adjust(limit, rate="1/h")
+
+    await other.enqueue("eu")
+    await t.rota.tick()
+    await t.rota.tick()
+    assert await calls.due() == [3600.0 * n for n in range(1, 40)]
+
+
+async def test_a_rate_that_another_process_has_said_already_moves_nobody(t: Held) -> None:
+    limit = Limit("calls", "1/m", burst=1)
+
+    @t.rota.job
+    async def one(run: Run) -> None:
+        await run.adjust(limit, rate=0.1, burst=3)
+
+    written = "SELECT changed_at FROM rota.bucket WHERE scope = 'calls'"
+    await one.enqueue()
+    await t.rota.tick()
+    first = await t.look(written)
+    t.clock.advance("1m")
+    await one.enqueue()
+    await t.rota.tick()  # a tick is a process of its own
+    assert await t.look(written) == first
+    await t.rota.set_limit("calls", "2/s", for_="1h")
+    await one.enqueue()
+    await t.rota.tick()
+    assert await t.look("SELECT rate, burst, rate_until FROM rota.bucket") == [("360/h", 3, None)]
+
+
 async def test_a_limit_is_spent_by_name_inside_a_handler_and_nowhere_else(t: Held) -> None:
     limit = Limit("calls", "1/m", burst=3)
 

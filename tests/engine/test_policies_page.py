@@ -45,3 +45,13 @@ async def test_the_page_of_policies_does_what_it_says(page: dict[str, Any]) -> N
     assert {came[job, "succeeded"] for job in ("campaigns", "reports", "letter", "ledger", "digest")} == {all_of_them}
     assert came["sync", "succeeded"] >= all_of_them
     assert came["apply", "succeeded"] == came["summary", "succeeded"] == 1
+
+
+async def test_a_job_that_its_handler_paused_needs_attention_at_once(page: dict[str, Any]) -> None:
+    rota: Rota = page["rota"]
+    async with isolated(rota) as held:
+        await page["sellers"].join("s1", data={"says": "key"})
+        await page["statement"].run_now("s1")
+        await held.drain()
+        found = await rota.status()
+    assert [one.text for one in found.matters] == ["job statement paused by rota for 0 s: the API key was revoked"]

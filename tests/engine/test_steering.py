@@ -13,7 +13,6 @@ import pytest
 from rota import Batch, Cap, Limit, Member, RateLimited, Retry, Retryable, Run, every
 from rota.errors import BadInput, NotFound
 from rota.insight.status import status
-from rota.store import chores
 from tests.engine.conftest import START, Held, instant
 from tests.engine.test_limits import Calls
 from tests.engine.virtual import World, virtual
@@ -442,20 +441,3 @@ async def test_a_scope_that_cools_for_long_needs_somebody_unless_its_job_is_paus
     assert await attention(t) == (["2 waiting: scope amazon cools until 02:00: long (by ana)"], [])
     await t.rota.pause(job="call", reason="we know")
     assert await attention(t) == ([], [])
-
-
-# -- what is left behind ---------------------------------------------------------------------------
-
-
-async def test_a_day_later_buckets_that_say_nothing_and_keys_of_ended_runs_are_gone(t: Held) -> None:
-    calls = Calls(t, Limit("ads:{region}", "1/s"), serial="{name}")
-    await calls.job.enqueue_many([("a", "eu"), ("b", "us")])
-    await t.rota.tick()
-    assert await t.look("SELECT key FROM rota.serial") == []
-    await t.rota.set_limit("ads:us", "2/s")
-    store = await t.rota.opened()
-    t.clock.advance("23h")
-    assert await store.write(chores.prune_buckets) == 0
-    t.clock.advance("2h")
-    await t.rota.tick()
-    assert await t.look("SELECT scope FROM rota.bucket WHERE scope LIKE 'ads:%'") == [("ads:us",)]

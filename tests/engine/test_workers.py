@@ -10,6 +10,7 @@ import asyncio
 import pytest
 
 from rota import Member, Retry, every
+from rota.engine.pump import AT_ONCE
 from rota.errors import BadInput
 from tests.engine.conftest import START, ms
 from tests.engine.virtual import World, virtual
@@ -273,3 +274,20 @@ async def test_a_hundred_workers_and_ticks_never_run_one_thing_twice(world: Worl
     await asyncio.gather(*(world.rota.tick() for _ in range(5)))
     await asyncio.sleep(30)
     assert sorted(world.seen) == list(range(500))
+
+
+@virtual
+async def test_a_large_batch_begins_in_parts_so_that_the_store_is_heard_in_between(world: World) -> None:
+    begun: list[int] = []
+
+    @world.rota.job
+    async def quick(number: int) -> None:
+        begun.append(number)
+
+    await quick.enqueue_many(range(200))
+    await world.worker(concurrency=400)
+    most = seen = 0
+    while len(begun) < 200:
+        await asyncio.sleep(0)
+        most, seen = max(most, len(begun) - seen), len(begun)
+    assert 0 < most <= AT_ONCE

@@ -96,10 +96,12 @@ def _figures(record: Mapping[str, Any]) -> str:
     said = [_check(one, "**not held** ") for one in record["checks"] if not one["holds"]]
     said += [
         f"{one['what']}: {one['reached']} ({'' if one['met'] else 'not met: '}wished {one['wished']})"
-        for one in record["figures"]
+        for one in record.get("figures", ())
     ]
     held = sorted((one for one in record["checks"] if one["holds"]), key=lambda one: (one["rule"], -one["of"]))
-    said.append(f"{len(held)} checks held, among them " + ", ".join(_check(one) for one in held[:CHECKS]))
+    if held:
+        more = ", …" if len(held) > CHECKS else ""
+        said.append(f"held in {len(held)} checks: {', '.join(_check(one) for one in held[:CHECKS])}{more}")
     return "; ".join(said)
 
 

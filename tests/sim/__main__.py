@@ -172,6 +172,7 @@ def _print_state(kind: str, state: dict[str, Any]) -> None:
     versions = len({one["code"] for one in slices})
     rare = sorted((met[name], name) for name in (SOMETIMES if kind == "weeks" else SOMETIMES_IN_YEARS))
     record = {"scenario": "simulation", "form": "long", "kind": kind, **sums, "versions of the code": versions}
+    PROOF.parent.mkdir(parents=True, exist_ok=True)
     (PROOF.parent / f"simulation-long-{kind}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(
         f"long form, {kind}: {sums['worlds']:,} worlds, {sums['weeks']:,.0f} simulated weeks, {sums['attempts']:,}"

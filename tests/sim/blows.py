@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TYPE_CHECKING
 
+from tests.sim.checks_leases import leap_ms
 from tests.sim.loop import rest
 
 if TYPE_CHECKING:
@@ -200,8 +201,17 @@ class Blows:
         """The store's clock steps."""
         seconds = dice.randint(-STEP_S, STEP_S)
         self._world.watch.sometimes["step back" if seconds < 0 else "step forward"] += 1
+        self._world.watch.sometimes["clock steps"] += 1
         self._world.watch.note("clock steps by", seconds)
         self._world.store_clock.skew_ms += seconds * 1000
+
+    async def _leap(self, dice: Random) -> None:
+        """The store's clock is set, ahead by more than is believed at once."""
+        world = self._world
+        by_ms = leap_ms(world.plan) * dice.randint(1, 2)
+        world.watch.sometimes["leap"] += 1
+        world.watch.note("clock leaps by", by_ms)
+        world.store_clock.skew_ms += by_ms
 
     async def _skew(self, dice: Random) -> None:
         """A process's own clock is wrong."""

@@ -7,8 +7,8 @@ Always true: it changes nothing; only what a commit touched is looked at; the fi
 saw goes into the trace, whose hash is equal for equal seeds.
 
 Who judges what: here I-1, I-5 to I-8, I-12 to I-14, I-16, I-17 and, in part, I-3 and I-9; slots (checks_slots) I-9 to
-I-11; sums, effects, places and what is kept (checks_sums) I-3, I-4, I-6, I-15, I-19, I-20; policies (checks_policies)
-I-15; people I-20; healing I-1, I-2, I-18.
+I-11; leases by the true time (checks_leases) G-19; sums, effects, places and what is kept (checks_sums) I-3, I-4, I-6,
+I-15, I-19, I-20; policies (checks_policies) I-15; people I-20; healing I-1, I-2, I-18.
 
 Not here: what is only true at the end, when everything has healed (healing).
 """
@@ -19,6 +19,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rota.clock import LEAP_MS
 from rota.define.catalog import Catalog
 from rota.define.job import JobSpec
 from rota.define.run import Run
@@ -30,7 +31,7 @@ LAST = 200  # events shown of a world that fails
 STOP_MS = 2_000  # no start later than this after a stop that was acknowledged (G-17)
 TOLD = frozenset({"run.fenced", "store.lost", "store.back", "worker.drained", "loop.blocked", "error"})
 
-_LEASE = "SELECT lease_until FROM rota_worker WHERE incarnation = ?"
+_LEASE = "SELECT lease_until, beat_at FROM rota_worker WHERE incarnation = ?"
 _PAUSED = (
     "SELECT scope, name FROM rota_pause WHERE ended_at IS NULL AND (until IS NULL OR until > ?) AND since < ?"
     " AND (scope = 'all' OR (scope = 'job' AND name = ?) OR (scope = 'roster' AND name = ?)"
@@ -120,6 +121,11 @@ class Watch:
         self._newest = 0  # the newest turn
         self._standing: dict[tuple[str, str | None, str | None], int] = {}
         connection.set_update_hook(self._hook)
+
+    @property
+    def true_s(self) -> float:
+        """The time that no clock of the world shows wrongly."""
+        return self._loop.time()
 
     # -- the trace ---------------------------------------------------------------------------------
 
@@ -336,12 +342,12 @@ class Watch:
         self.sometimes["given back by a release that does not know it"] += 1  # whoever knows it ends it (G-8, G-9)
 
     def _truly_lost(self, old: Turn) -> None:
-        """No live lease is reaped: the worker's is over, or the attempt is past its own last instant."""
+        """No lease that is live by the store's clock is reaped, but for one begun before that clock was set back."""
         if old.losses >= self.spec(old.job).max_lost:
             return  # given back once too often by a release that does not know it: its claimer ends it
         now = self.now_ms()
         rows = self._raw.execute(_LEASE, (old.worker,)).fetchall()
-        if rows and rows[0][0] >= now and (old.leased_until or 0) >= now:
+        if rows and rows[0][0] >= now and rows[0][1] <= now + LEAP_MS and (old.leased_until or 0) >= now:
             self.fail("G-19", "a live lease was reaped:", old, "worker's lease until", rows[0][0], "now", now)
 
     def _left_well(self, old: Turn, lines: Sequence[Line]) -> None:

@@ -26,6 +26,7 @@ FORGOTTEN_MS = 72_000_000  # a scope is forgotten a day after it was last writte
 ROUNDED_MS = 1.0  # instants are whole milliseconds
 _MEMBER = "SELECT data, owner FROM rota_member WHERE roster = ? AND key = ?"
 _BUCKET = "SELECT scope, tat_ns, rate FROM rota_bucket WHERE rowid = ?"
+_LEARNED = "SELECT job FROM rota_gate WHERE scope = ?"
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -119,6 +120,7 @@ class Cools(Checker):
         self._said: dict[tuple[int, int], tuple[str, int]] = {}  # by attempt: the scope that it was refused under
         self._scopes: dict[str, _Scope] = {}
         self._learned: dict[str, set[str]] = defaultdict(set)  # by job: scopes it did not declare
+        self._until: dict[str, int] = {}  # until when a scope cooled last: later it is forgotten
 
     def refused(self, turn: int, attempt: int, scope: str, after_ms: int) -> None:
         """A handler raises RateLimited."""
@@ -172,6 +174,11 @@ class Cools(Checker):
             known = self._scopes[name] = _Scope(until)
         known.until = max(known.until, until)
         spec = self.watch.spec(turn.job)
+        if self.watch.now_ms() > self._until.get(name, 0) + FORGOTTEN_MS:
+            known = {row[0] for row in self.watch.rows(_LEARNED, name)}
+            for job, learned in self._learned.items():
+                learned.difference_update({name} if job not in known else ())
+        self._until[name] = max(self._until.get(name, 0), until)
         if name not in self._of(spec, turn):
             self._learned[turn.job].add(name)
         self.watch.sometimes["cooled"] += 1
@@ -220,17 +227,21 @@ class Batches(Checker):
         self._running: dict[str, set[int]] = defaultdict(set)
         self._commit: dict[str, int] = {}
         self._over_at: dict[str, int] = {}
+        self._leaps: Counter[str] = Counter()  # how often the clock had leapt when its batch began
 
     def claimed(self, who: str, old: Turn, new: Turn) -> None:
         batch = self.watch.spec(new.job).batch
         if batch is None:
             return
         running, commit, now = self._running[new.job], self.watch.commits, self.watch.now_ms()
-        if running and self._commit[new.job] != commit:
+        leapt = self._leaps[new.job] != self.watch.sometimes["leap"]  # what keeps batches apart ends by the clock
+        if running and self._commit[new.job] != commit and not leapt:
             self.watch.fail("I-15", "a second batch of", new.job, "while", sorted(running), "run:", new)
         over_at = self._over_at.get(new.job)
-        if not running and over_at is not None and now < over_at + batch.pause_ms:
+        if not running and not leapt and over_at is not None and now < over_at + batch.pause_ms:
             self.watch.fail("I-15", "a batch of", new.job, "began", now - over_at, "ms after the last,", batch, new)
+        if not running:
+            self._leaps[new.job] = self.watch.sometimes["leap"]
         running.add(new.id)
         self._commit[new.job] = commit
         if len(running) > batch.size:
@@ -246,64 +257,80 @@ class Batches(Checker):
 
 
 class Serials(Checker):
-    """Runs of one serial key never overlap, retries and waits of a run included."""
+    """Runs of one serial key never overlap, retries and waits of a run included.
+
+    A run keeps the keys that it was claimed under until it ends, or until it waits for another one, as its member has
+    moved: what waits for a key holds none, so no two wait for each other.
+    """
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
         self._holders: dict[str, tuple[int, int]] = {}
-        self._keys: dict[tuple[int, int], str] = {}
+        self._keys: dict[tuple[int, int], set[str]] = defaultdict(set)
 
     def claimed(self, who: str, old: Turn, new: Turn) -> None:
         template = self.watch.spec(new.job).serial
-        run = (new.id, new.run)
         if template is None:
             return
-        key = self._keys.get(run) or filled(template, values_of(self.watch, new))
+        run, key = (new.id, new.run), filled(template, values_of(self.watch, new))
         holder = self._holders.get(key)
         if holder is not None and holder != run:
             self.watch.fail("I-15", "the run", run, "of", key, "began before", holder, "had ended:", new)
-        self._holders[key], self._keys[run] = run, key
+        self._holders[key] = run
+        self._keys[run].add(key)
 
     def ended(self, old: Turn, new: Turn | None, line: Line) -> None:
         if line.outcome in FINAL:
             self._free(old)
 
     def went_on(self, old: Turn, new: Turn, lines: Sequence[Line]) -> None:
+        kind, _, key = (new.waits_for or "").partition(" ")
         if new.run != old.run:  # cancelled by a person between two attempts
             self._free(old)
+        elif kind == "serial" and new.state == "waiting":
+            self.watch.sometimes["gives up a key for another"] += (new.id, new.run) in self._keys
+            if key in self._keys.get((new.id, new.run), ()) and self._holders.get(key) == (new.id, new.run):
+                self.watch.fail("I-18", "waits for a key that it holds itself:", new)
+            self._free(new)
 
     def gone(self, old: Turn) -> None:
         self._free(old)
 
     def _free(self, turn: Turn) -> None:
-        key = self._keys.pop((turn.id, turn.run), None)
-        if key is not None and self._holders.get(key) == (turn.id, turn.run):
-            del self._holders[key]
+        run = (turn.id, turn.run)
+        for key in self._keys.pop(run, ()):
+            if self._holders.get(key) == run:
+                del self._holders[key]
 
 
 class CapsByKey(Checker):
-    """No more than `n` runs of a job at once for each owner, or for each value of another field."""
+    """No more than `n` runs of a job at once for each owner, or for each value of another field.
+
+    Counted by what the members' data say at each claim; a run whose member has left counts no more.
+    """
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
-        self._running: dict[int, str] = {}
-        self._count: Counter[str] = Counter()
+        self._running: dict[int, Turn] = {}
 
     def claimed(self, who: str, old: Turn, new: Turn) -> None:
         cap = self.watch.spec(new.job).cap
         if cap is None or cap.by is None:
             return
-        key = f"{new.job} {values_of(self.watch, new).get(cap.by)}"
-        self._running[new.id] = key
-        self._count[key] += 1
-        if self._count[key] > cap.n:
-            self.watch.fail("I-15", self._count[key], "runs of", key, "where", cap, new)
-        self.watch.sometimes["cap by key full"] += self._count[key] == cap.n
+        self._running[new.id] = new
+        key = values_of(self.watch, new).get(cap.by)
+        same = sum(self._counts(one, new.job, cap.by, key) for one in self._running.values())
+        if same > cap.n:
+            self.watch.fail("I-15", same, "runs of", new.job, key, "where", cap, new)
+        self.watch.sometimes["cap by key full"] += same == cap.n
+
+    def _counts(self, one: Turn, job: str, by: str, key: Any) -> bool:
+        if one.job != job or (one.member is not None and not self.watch.rows(_MEMBER, one.roster, one.member)):
+            return False
+        return bool(values_of(self.watch, one).get(by) == key)
 
     def ended(self, old: Turn, new: Turn | None, line: Line) -> None:
-        key = self._running.pop(old.id, None)
-        if key is not None:
-            self._count[key] -= 1
+        self._running.pop(old.id, None)
 
 
 @dataclass(slots=True)

@@ -84,14 +84,14 @@ async def _as_an_operator_would(world: "World") -> None:
 
 
 def _bound_s(world: "World") -> float:
-    """What was lost is reaped, what is running runs out, what was postponed comes, what was missed is spread."""
+    """What was lost is reaped (hours later, one lease later), runs end, what was put off comes, what was missed too."""
     plan = world.plan
     lease_s = 15 * plan.pace
     reap_s = 2 * 2 * plan.pace
     longest = max(spec.timeout_ms for spec in world.catalog.jobs.values()) / 1000
     backoff = max((spec.retry.delay_ms(1, 1.0) or 0) for spec in world.catalog.jobs.values()) / 1000
     kills = 3 if plan.broken == "poison" else 0  # each costs a lease and a new worker
-    rounds_s = (2 + 2 * kills) * (lease_s + reap_s) + kills * 90 * plan.pace
+    rounds_s = (2 + 2 * kills) * (2 * lease_s + reap_s) + kills * 90 * plan.pace
     waits_s = backlog_s(world.jobs, plan.rosters) + 60 * plan.pace  # and what waits for another's end looks again
     return waits_s + rounds_s + longest + MARGIN_S + 4 * backoff + LATER_S + SPREAD_S
 

@@ -125,7 +125,7 @@ def _plan(seed: int, dice: Random, size: _Size, start_ms: int, polls: float) -> 
         weather=_weather(dice),
         deeds=_swarm(dice, DEEDS, 0.003, 0.2),
         acts=_swarm(dice, ACTS, 3 / hours, 40 / hours),
-        blows=_swarm(dice, BLOWS, 1 / hours, 15 / hours),
+        blows=_swarm(dice, BLOWS, 1 / hours, 15 / hours) | _leaps(seed, hours),
         broken=Random(f"{seed} broken").choice(BROKEN),
     )
 
@@ -140,6 +140,12 @@ def _log(dice: Random, low: float, high: float) -> float:
 
 def _swarm(dice: Random, kinds: tuple[str, ...], low: float, high: float) -> dict[str, float]:
     return {kind: _log(dice, low, high) for kind in kinds if dice.random() < 0.5}
+
+
+def _leaps(seed: int, hours: float) -> dict[str, float]:
+    """In one world of four the store's clock is set, a few times."""
+    dice = Random(f"{seed} leaps")
+    return {"leap": _log(dice, 1 / hours, 8 / hours)} if dice.random() < 0.25 else {}
 
 
 def _weather(dice: Random) -> Weather:

@@ -36,6 +36,7 @@ from rota.turn import gates
 from tests.sim import healing
 from tests.sim.blows import DRAIN_S, Blows
 from tests.sim.checks import Watch
+from tests.sim.checks_leases import Leases
 from tests.sim.checks_policies import Policies
 from tests.sim.checks_slots import Slots
 from tests.sim.checks_sums import Effects, Kept, Order, Places, Runs
@@ -301,6 +302,7 @@ class World:
         self.slots, self.kept = Slots(watch), Kept(watch, keep)
         self.policies = Policies.of(watch)
         plain = (Runs(watch), Order(watch), self.slots, Effects(watch), Places(watch, self.plan.concurrency), self.kept)
+        plain = (*plain, Leases(watch))
         watch.checkers = [*plain, *self.policies.all]
         self.people = self.site("people")
         self.people.door.weather = CALM

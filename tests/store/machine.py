@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from rota.define.outcome import Fail, Hold, RateLimited, Retryable, Skip, Snooze
 from rota.engine.settle import Cancelled, Ended, Lost, Released, end_of
-from rota.store import members, reconcile, turns
+from rota.store import members, reaping, reconcile, turns
 from rota.store.port import query
 from rota.turn.records import Claim, End
 from tests.store.model import Model, Policy, Turn
@@ -110,7 +110,7 @@ class Scripts(RuleBasedStateMachine):
     def begin(self, lively: Sequence[str]) -> None:
         self.played = type(self).doors()
         self.clock = self.played[0].clock
-        self.model = Model(policies=POLICIES, now=self.clock.ms, kept_ms=KEPT_MS)
+        self.model = Model(policies=POLICIES, now=self.clock.ms, kept_ms=KEPT_MS, lease_ms=LEASE_MS)
         self.grips: list[Grip] = []
         self.ended: list[tuple[Grip, str]] = []
         self.last_items: list[Any] = []
@@ -236,7 +236,8 @@ class Scripts(RuleBasedStateMachine):
     def beat(self, worker: str) -> None:
         expected = worker in self.model.leases
         if expected:
-            self.model.leases[worker] = self.model.now + LEASE_MS
+            self.seen["beat after a leap"] += worker in self.model.doubted()
+            self.model.beat(worker)
 
         def beat(door: Door) -> Any:
             held = door.write(lambda: turns.beat(worker, LEASE_MS, 1, None))
@@ -372,9 +373,16 @@ class Scripts(RuleBasedStateMachine):
                 turn.stale_at = moved + POLICIES[turn.job].grace_ms
             turn.slot_at = moved
 
-    @rule()
-    def reap(self) -> None:
-        expected = self.model.lost()
+    @rule(chosen=st.sampled_from((None, 0, 1)), stale=st.booleans())
+    def reap(self, chosen: int | None, stale: bool) -> None:
+        """Some of the doubted are said to be silent; since another beat than their last, it says nothing."""
+        doubted = self.both(lambda door: sorted(door.write(reaping.doubted)))
+        assert {one.worker for one in doubted} == self.model.doubted()
+        said = [one for one in doubted if chosen is None or WORKERS.index(one.worker) % 2 == chosen]
+        silent = [(one.worker, one.beat_at - stale) for one in said]
+        expected = self.model.lost(() if stale else {one.worker for one in said})
+        self.seen["doubted"] += len(doubted)
+        self.seen["silent"] += len(said) if not stale else 0
         tended = []
         for door in self.played:
             ends: list[End] = []
@@ -383,7 +391,7 @@ class Scripts(RuleBasedStateMachine):
             def reap(ends: list[End] = ends, done: list[turns.Settled] = done) -> Any:
                 ends.clear()
                 done.clear()
-                for one, worker in (yield from turns.lost(100)):
+                for one, worker in (yield from reaping.lost(100, silent)):
                     facts = Ended(worker, one.start_at, 0, 0.0)
                     ends.append(end_of(CATALOG, CATALOG.jobs[one.job], one, Lost("gone"), facts))
                 done.append((yield from turns.settle(ends, "reaper")))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 ANCHOR_MS = 345_600_000  # slot 0 begins on Monday 1970-01-05
 LATE_MS = 60_000  # a run that comes this late is caught up
+LEAP_MS = 3_600_000  # an hour: over for longer, a lease may be over by a leap of the clock alone
 MARGIN_MS = 630_000  # the longest an attempt may take: ten minutes and half a minute for cancelling
 BITS = {"daily": 1, "hourly": 2}
 ALL_BITS = 3
@@ -98,6 +99,7 @@ class Model:
     policies: dict[str, Policy]
     now: int
     kept_ms: int
+    lease_ms: int
     turns: dict[int, Turn] = field(default_factory=dict)
     keys: dict[tuple[str, str], Key] = field(default_factory=dict)
     members: set[str] = field(default_factory=set)
@@ -319,14 +321,39 @@ class Model:
             turn.due_at, turn.slot_at, turn.led_slot_at = self.now, turn.led_slot_at, None
             turn.used_slot_at = turn.slot_at or turn.used_slot_at
 
-    def lost(self) -> list[int]:
-        """Attempts that nobody keeps alive: their worker's lease is over, or their own time."""
+    def lost(self, silent: Collection[str] = ()) -> list[int]:
+        """Attempts nobody keeps alive: their worker's lease is over, or their own time, or it is said to be silent.
+
+        Of a doubted worker nothing is lost before that.
+        """
+        doubted = self.doubted()
         return [
             place
             for place, turn in self.turns.items()
             if turn.state == "running"
-            and ((turn.leased_until or 0) < self.now or self.leases.get(turn.worker or "", -1) < self.now)
+            and (
+                turn.worker in silent
+                or (
+                    turn.worker not in doubted
+                    and min(turn.leased_until or 0, self.leases[turn.worker or ""]) < self.now
+                )
+            )
         ]
+
+    def doubted(self) -> set[str]:
+        """Workers with runs whose lease is over for more than an hour, or began as far ahead, or that are not known."""
+        holders = {turn.worker for turn in self.turns.values() if turn.worker is not None}
+        earliest, latest = self.now - LEAP_MS, self.now + LEAP_MS + self.lease_ms
+        return {one for one in holders if one not in self.leases or not earliest <= self.leases[one] <= latest}
+
+    def beat(self, worker: str) -> None:
+        """A worker lives; if its lease was over for more than an hour, time has leapt, and its runs get it back."""
+        beaten_at = self.leases[worker] - self.lease_ms
+        if self.leases[worker] < self.now - LEAP_MS:
+            for turn in self.turns.values():
+                if turn.worker == worker:
+                    turn.leased_until = (turn.leased_until or 0) + self.now - beaten_at
+        self.leases[worker] = self.now + self.lease_ms
 
     # -- operators ---------------------------------------------------------------------------------
 

@@ -26,7 +26,10 @@ from tests.store.world import CATALOG, DAY_MS, ROSTER, START_MS, USER_JOBS, Door
 
 STEPS = int(os.environ.get("STEPS", "40"))
 SCRIPTS = {"sqlite": 300, "postgres": 80, "both": 60}  # what fits into the budget of the folder on two slow cores
-SOMETIMES = ("claimed", "put back", "cap full", "stopped", "fenced", "hold", "cancel", "run_now", "recurring succeeded")
+SOMETIMES = (
+    *("claimed", "put back", "cap full", "stopped", "fenced", "hold", "cancel", "run_now", "recurring succeeded"),
+    *("doubted", "silent", "beat after a leap"),
+)
 
 
 def _play(kind: str, doors: Callable[[], Sequence[Door]]) -> Counter[str]:
@@ -109,6 +112,26 @@ def test_followers_of_two_jobs_that_end_in_one_batch_are_due(door):
     ends = [end_of(CATALOG, CATALOG.jobs[one.job], one, None, Ended("w1", one.claimed_at, 5, 0.0)) for one in held]
     door.write(lambda: turns.settle(ends, "w1"))
     assert door.rows("turn", "job, due_at, done", "WHERE job = 'digest'") == [("digest", door.clock.ms, 3)]
+
+
+def test_the_sums_of_an_hour_are_the_same_however_its_ends_are_written(door):
+    """One-offs, a standing turn and a failure: some leave their sums with their end, some in a statement of its own."""
+    door.write(lambda: introduce("w1"))
+    door.write(lambda: members.join(ROSTER, USER_JOBS, [members.Entry("a")]))
+    door.write(lambda: turns.enqueue([call(), call(), call()]))
+    door.clock.ms += DAY_MS
+    held = {}
+    for one in door.write(lambda: claim(fused=door.fused)).run:
+        held.setdefault(one.job, []).append(one)
+    failed = held["mail"].pop()
+    ends = [_well(one) for one in (*held["mail"], held["daily"][0])]
+    ends.append(end_of(CATALOG, CATALOG.jobs["mail"], failed, Fail("no"), Ended("w1", failed.claimed_at, 5, 0.0)))
+    door.write(lambda: turns.settle(ends, "w1", fused=door.fused))
+    late = held["daily"][0].claimed_at - held["daily"][0].due_at
+    assert door.rows("rollup", "job, worker, runs, succeeded, dead, busy_ms, late_ms", "ORDER BY job") == [
+        ("daily", "w1", 1, 1, 0, 5, late),
+        ("mail", "w1", 3, 2, 1, 15, 3 * DAY_MS),
+    ]
 
 
 def test_leaders_that_end_while_their_follower_runs_count_for_the_run_after(door):

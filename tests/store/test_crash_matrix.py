@@ -23,7 +23,7 @@ from rota.define.outcome import Fail, Hold, Retryable
 from rota.engine.settle import Ended, Lost, end_of
 from rota.errors import StoreUnavailable
 from rota.operate import _Rules
-from rota.store import members, operators, pauses, reconcile, turns
+from rota.store import members, operators, pauses, reaping, reconcile, turns
 from rota.store.operators import Deed, Which
 from rota.store.port import Op, query
 from rota.store.sqlite import Sqlite
@@ -91,7 +91,7 @@ def _ends(held: list[Any], came: object) -> list[End]:
 
 
 def _reap() -> Op[Any]:
-    found = yield from turns.lost(100)
+    found = yield from reaping.lost(100)
     ends = [
         end_of(CATALOG, CATALOG.jobs[one.job], one, Lost("gone"), Ended(worker, one.start_at, 0, 0.0))
         for one, worker in found

@@ -61,6 +61,10 @@ def facts(**given):
             {"due": 210, "due_since": NOON_MS - 9 * MINUTE_MS, "last_pass_at": NOON_MS - 4 * MINUTE_MS, "members": 300},
         ),
         (
+            "Nothing has been started or settled yet though at least 20,000 runs are due.",
+            {"due": 20_000, "more": True, "due_since": NOON_MS - 9 * MINUTE_MS},
+        ),
+        (
             "Nothing has been started or settled yet though 1 run is due.",
             {"due": 1, "due_since": NOON_MS - 9 * MINUTE_MS},
         ),
@@ -110,13 +114,14 @@ async def test_status_is_the_object_that_was_promised(store_url):
                 "oldest": None,
                 "due": 0,
                 "nextHour": 1,
+                "countedAt": "2026-01-01T12:00:00Z",
             }
         ]
         sync, mail = found["jobs"]
         assert (sync["job"], sync["roster"], sync["turns"], sync["due"]) == ("sync", "sellers", 24, 0)
         assert sync["nextDueAt"] == "2026-01-01T13:00:00Z"
         none = {"paused": None, "turns": 0, "due": 0, "running": 0, "held": 0, "dead": 0, "nextDueAt": None}
-        assert mail == {"job": "mail", "roster": None, **none}
+        assert mail == {"job": "mail", "roster": None, **none, "countedAt": "2026-01-01T12:00:00Z"}
         assert {key: found[key] for key in found if key not in {"rosters", "jobs"}} == {
             "schema": "rota.status/1",
             "application": "shop",
@@ -453,18 +458,19 @@ async def test_keys_and_lost_workers_are_forgotten_after_their_time(store_url):
 
 
 PLANS = {
-    "job_counts": ({}, [("sync", DAY_MS)]),
-    "stale_groups": ({"most": 5}, [("sync",)]),
+    "job_counts": ({"most": 5}, [("sync", DAY_MS, 0), ("mail", HOUR_MS, 1)]),
+    "stale_groups": ({"job": "sync", "most": 5, "groups": 5}, None),
     "member_turns": ({"roster": "sellers", "member": "s00001", "most": 5}, None),
     "turns_of_jobs": ({"most": 20_001}, [("sync", "sellers")]),
-    "waiting_of_jobs": ({}, [("mail",)]),
-    "same_cause": ({"job": "sync", "error": "f1"}, None),
+    "same_cause": ({"job": "sync", "error": "f1", "most": 5}, None),
+    "failing_members": ({"job": "sync", "error": "f1", "looked": 5, "most": 5}, None),
     "runs_of_turns": (
         {"before": 9, "run": None, "job": None, "outcome": None, "error": None, "since_at": None, "most": 5},
         [(1,)],
     ),
     "few_turns": ({"roster": "sellers", "most": 20_001}, None),
-    "held_groups": ({"most": 5}, None),
+    "held_reasons": ({}, [("sync",)]),
+    "dead_newest": ({}, [("sync",)]),
     "dead_by_error": ({"error": "f1", "most": 5}, None),
 }
 # A walk over a whole table that grows with members or with history; a partial index of what is held or runs is small.

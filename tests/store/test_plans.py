@@ -26,6 +26,7 @@ ROWS = int(os.environ.get("PLAN_ROWS", "20000"))
 BUFFERS = 200  # pages that finding fifty due turns may touch
 LARGE = ("turn", "bucket", "serial", "journal", "key", "member", "dead_letter", "rollup")
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 _N = f"WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {ROWS})"
 _GROWN = (
@@ -70,6 +71,7 @@ _ASKED = asks([CATALOG.jobs["daily"], CATALOG.jobs["mail"]])
 _PAIRS = [(ask.job, ask.roster) for ask in _ASKED]
 _LANE = {"job": "daily", "priority": 0, "cutoff_at": 2**62, "most": 50}
 _END = ("waiting", 0, None, 0, 1, 0, 0, 0, 0, 0, 1000, None, None, None)
+_NO_FILTER = {"job": None, "outcome": None, "error": None, "since_at": None}
 HOT = {
     "claim": Hot(
         Call(
@@ -87,14 +89,19 @@ HOT = {
     "running_of": Hot(Call("running_of", {}, [("daily",), ("mail",)])),
     "members_of": Hot(Call("members_of", {}, [(n, "users", f"m{n}") for n in range(1, 51)])),
     "lost_ids": Hot(Call("lost_ids", {"most": 100})),
+    "silent_ids": Hot(Call("silent_ids", {"most": 100}, [("w0", START_MS), ("w1", -1)])),
+    "doubted": Hot(Call("doubted", {})),
+    "move_leases": Hot(Call("move_leases", {"worker": "w0"})),
     "turns_by_id": Hot(Call("turns_by_id", {}, [(n,) for n in range(1, 51)])),
     "settle": Hot(Call("settle", {}, [(n, 1, "w0", *_END) for n in range(1000, ROWS, 1000)])),
     "settle_well": Hot(Call("settle_well", {}, [(n, 1, "w0", START_MS, HOUR_MS) for n in range(1000, ROWS, 1000)])),
     "settle_fused": Hot(
-        Call("settle_fused", {}, [(n, 1, "w0", START_MS, HOUR_MS, 0, 0, 0, True) for n in range(1000, ROWS, 1000)]),
+        Call("settle_fused", {}, [(n, 1, "w0", START_MS, HOUR_MS, 0, 5, 0, 0, True) for n in range(1000, ROWS, 1000)]),
         "postgres",
     ),
-    "finish_fused": Hot(Call("finish_fused", {}, [(n, 1, "w0", 0, True) for n in range(1000, ROWS, 1000)]), "postgres"),
+    "finish_fused": Hot(
+        Call("finish_fused", {}, [(n, 1, "w0", 0, 5, True) for n in range(1000, ROWS, 1000)]), "postgres"
+    ),
     "journal_well": Hot(Call("journal_well", {}, [(n, 1, "w0", 0) for n in range(1000, ROWS, 1000)])),
     "glance": Hot(Call("glance", {}, _PAIRS)),
     "finish": Hot(Call("finish", {}, [(n, 1, "w0") for n in range(1000, ROWS, 1000)])),
@@ -103,7 +110,14 @@ HOT = {
     "keys": Hot(Call("keys", {}, [("mail", f"k{n}") for n in range(1, 51)])),
     "name_keys": Hot(Call("name_keys", {}, [("mail", f"k{n}", n) for n in range(1, 51)])),
     "free_keys": Hot(Call("free_keys", {}, [("mail", f"k{n}", n) for n in range(1, 51)])),
-    "lead": Hot(Call("lead", {}, [("digest", "users", f"m{n}", 1, 0, 3, START_MS) for n in range(1, 51)])),
+    "lead": Hot(
+        Call(
+            "lead",
+            {},
+            [("digest", "users", f"m{n}", 1, 0, 3, START_MS) for n in range(1, 51)]
+            + [("digest", None, None, 1, 0, 3, 1)],
+        )
+    ),
     "follow_on": Hot(Call("follow_on", {}, [(n, 3) for n in range(1, 51)])),
     "put_steps": Hot(Call("put_steps", {"steps": "{}", "turn": 1000, "attempt": 1, "worker": "w0"})),
     "turns_of": Hot(Call("turns_of", {"roster": "users", "member": "m7", "job": "daily"})),
@@ -136,6 +150,18 @@ HOT = {
     "waits_of": Hot(Call("waits_of", {"most": 1000}, [(7,), (ROWS - 7,)])),
     "due_behind": Hot(Call("due_behind", {"most": 1000}, [("daily",), ("mail",)])),
     "serial_runs": Hot(Call("serial_runs", {}, [("u7",), ("u8",)])),
+    "job_counts": Hot(Call("job_counts", {"most": 1000}, [("daily", DAY_MS, 0), ("mail", HOUR_MS, 1)])),
+    "stale_groups": Hot(Call("stale_groups", {"job": "daily", "most": 1000, "groups": 50})),
+    "same_cause": Hot(Call("same_cause", {"job": "daily", "error": "e7", "most": 1000})),
+    "failing_members": Hot(Call("failing_members", {"job": "daily", "error": "e7", "looked": 1000, "most": 100})),
+    "dead_newest": Hot(Call("dead_newest", {}, [("daily",), ("mail",)])),
+    "held_reasons": Hot(Call("held_reasons", {}, [("daily",), ("mail",)])),
+    "turns_of_jobs": Hot(Call("turns_of_jobs", {"most": 1000}, [("daily", "users")])),
+    "few_turns": Hot(Call("few_turns", {"roster": "users", "most": 1000})),
+    "failures_since": Hot(Call("failures_since", {"turn": 7, "since_at": 0, "scan": 1000})),
+    "runs_of_turns": Hot(Call("runs_of_turns", _NO_FILTER | {"run": None, "before": 2**62, "most": 50}, [(7,), (8,)])),
+    "runs": Hot(Call("runs", _NO_FILTER | {"roster": None, "before": 2**62, "scan": 1000, "most": 50})),
+    "turn_ids_of_job": Hot(Call("turn_ids_of_job", {"job": "daily", "roster": "users"}, [("m7",), ("m8",)])),
     "waiting_run": Hot(Call("waiting_run", {"turn": 7, "run": 1})),
     "rejudge": Hot(Call("rejudge", {}, [("limit a",)])),
     "serial_page": Hot(Call("serial_page", {"after": "u7", "most": 100})),
@@ -242,3 +268,34 @@ def test_a_claim_of_fifty_finds_them_with_few_pages_however_many_wait_for_later(
     touched = picked["Shared Hit Blocks"] + picked["Shared Read Blocks"]
     assert picked["Actual Rows"] == 50
     assert touched <= BUFFERS, f"{touched} pages"
+
+
+PAGES = ("job_counts", "stale_groups", "same_cause", "failing_members", "dead_newest", "turns_of_jobs", "few_turns")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_looks_at_few_pages_of_a_job_however_many_of_its_members_are_late(name, grown, request, postgres):
+    """G-25; of one job, with a bound of ten for each figure: 400 and more are late."""
+    call = HOT[name].call
+    bounds = {key: 10 if key in {"most", "looked"} else value for key, value in call.values.items()}
+    rows = None if call.rows is None else call.rows[:1]  # "daily", where only "mail" has dead letters
+    plan = _explained(grown("postgres", request), Call(name, bounds, rows))
+    touched = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    assert touched <= BUFFERS, f"{touched} pages"
+
+
+def test_a_page_of_keys_is_found_in_few_pages_in_a_table_that_has_no_statistics_yet(request, postgres):
+    """P-1: many have just joined; the first worker looks whether all have their turns."""
+    door = _made("postgres", request)
+    turn = door.db.dictionary.table("turn")
+    try:
+        door.sql(f"DELETE FROM pg_statistic WHERE starelid = '{turn.replace(chr(34), '')}'::regclass")
+        door.sql(f"UPDATE pg_class SET reltuples = -1 WHERE oid = '{turn.replace(chr(34), '')}'::regclass")
+        keys = [(f"m{n}",) for n in range(1, 51)]
+        plan = _explained(door, Call("turn_ids_of_job", {"job": "daily", "roster": "users"}, keys))
+        touched = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+        assert plan["Actual Rows"] == len(keys)
+        assert touched <= BUFFERS * 2, f"{touched} pages"
+    finally:
+        door.close()
+        door._runner.close()

@@ -14,15 +14,17 @@ import asyncpg
 import pytest
 
 from rota.define.outcome import Retryable
+from rota.define.policy import Limit
 from rota.engine.settle import Ended, Lost, end_of
 from rota.errors import StoreUnavailable
 from rota.operate import _Rules
-from rota.store import members, operators, pauses, reconcile, turns
+from rota.store import claiming, gates, members, operators, pauses, reaping, reconcile, turns
 from rota.store.operators import Deed, Which
 from rota.store.port import Gate, Op, query
 from rota.store.postgres import Postgres
 from rota.store.sql import Call
-from rota.turn.records import Claim, End
+from rota.turn.gates import Bounds, Heat
+from rota.turn.records import Ask, Claim, End, Judged
 from tests.store.world import CATALOG, LEASE_MS, ROSTER, USER_JOBS, HeldClock, call, claim, introduce
 
 RULES = _Rules(CATALOG)
@@ -80,16 +82,16 @@ class Race:
     def __init__(self, url: str, clock: HeldClock, view: Any) -> None:
         self.clock = clock
         self.first, self.second = Side(url, clock), Side(url, clock)
-        self._view = view
+        self.view = view
 
-    async def waiting(self, make: Callable[[], Op[Any]], gate: Gate = None) -> "asyncio.Task[Any]":
+    async def waiting(self, make: Callable[[], Op[Any]], gate: Gate = None, *, among: int = 1) -> "asyncio.Task[Any]":
         """The second side runs an operation, and the server says that it waits for the first."""
-        return await self.seen_waiting(asyncio.create_task(self.second.write(make, gate=gate)))
+        return await self.seen_waiting(asyncio.create_task(self.second.write(make, gate=gate)), among=among)
 
-    async def seen_waiting(self, task: "asyncio.Task[Any]") -> "asyncio.Task[Any]":
-        """What is on its way waits, says the server."""
+    async def seen_waiting(self, task: "asyncio.Task[Any]", *, among: int = 1) -> "asyncio.Task[Any]":
+        """What is on its way waits, says the server, and with it as many as that."""
         async with asyncio.timeout(PATIENCE_S):
-            while not await self._view.fetchval(
+            while among > await self.view.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
             ):
                 assert not task.done(), f"it did not wait: {task}"
@@ -98,7 +100,7 @@ class Race:
 
     async def rows(self, text: str) -> list[tuple[Any, ...]]:
         """What a person would read."""
-        return [tuple(row) for row in await self._view.fetch(text)]
+        return [tuple(row) for row in await self.view.fetch(text)]
 
 
 @pytest.fixture
@@ -133,7 +135,7 @@ def _settle(held: list[Claim], came: object = None) -> Callable[[], Op[Any]]:
 
 def _reap() -> Op[Any]:
     ends = []
-    for one, worker in (yield from turns.lost(100)):
+    for one, worker in (yield from reaping.lost(100)):
         ends += [end_of(CATALOG, CATALOG.jobs[one.job], one, Lost("gone"), Ended(worker, one.start_at, 0, 0.0))]
     return (yield from turns.settle(ends, "reaper", patient=False))
 
@@ -432,6 +434,31 @@ async def test_whoever_rouses_passes_by_a_turn_that_others_hold(race):
     await blocking
     due = await race.rows(f"SELECT id FROM rota.turn WHERE job = 'mail' AND due_at <= {race.clock.ms}")
     assert due == [(ids[1],)]
+
+
+@pytest.mark.parametrize("learned", [0, 1])
+async def test_an_end_locks_the_scopes_of_whole_jobs_before_those_of_keys_as_a_claim_does(race, learned):
+    """Rule 10 of reliability 4: a claim knows the keys only when it has turns, and holds the others by then."""
+    limits = (Limit("ads:{region}", "1/s"), *([] if learned else [Limit("shop", "1/s")]))
+    asked = [Ask("mail", None, LEASE_MS, None, Bounds(limits, None, None, None, None, None))]
+    end = _ends(await _held(race), Retryable("busy"))[0]._replace(heats=(Heat("ads:eu", 5, ""), Heat("shop", 5, "")))
+    await race.first.write(lambda: query("add_gates", [("mail", "shop", learned)]))
+    await race.first.write(lambda: gates.locked([], make=["ads:eu", "shop"]))
+    await race.first.write(lambda: turns.enqueue([call()._replace(args='{"region":"eu"}')]))
+
+    def judge(claims: list[Claim]) -> Op[Judged]:
+        yield Call("sql", {"text": "SELECT pg_advisory_xact_lock(1)"})  # it has turns; the test has this
+        return Judged(claims, [], [], [])
+
+    async with race.view.transaction():
+        await race.view.execute("SELECT pg_advisory_xact_lock(1)")
+        want = claiming.Want(most=5, whole=5, places=5, fused=True)
+        claimed = asyncio.create_task(race.first.write(lambda: claiming.claim(asked, want, "w1", judge)))
+        await race.seen_waiting(claimed)
+        settled = await race.waiting(lambda: turns.settle([end], "w1"), among=2)
+        free = await race.rows("SELECT scope FROM rota.bucket FOR UPDATE SKIP LOCKED")
+    assert free == [("ads:eu",)]
+    assert ((await settled).took(end), len((await claimed).run)) == (True, 1)
 
 
 async def test_a_connection_whose_caller_was_cancelled_is_not_used_again(race):

@@ -21,7 +21,7 @@ from rota.define.outcome import Fail, Hold, Retryable, Snooze
 from rota.engine.settle import Ended, Lost, end_of
 from rota.errors import BadInput, Conflict
 from rota.operate import _Rules
-from rota.store import members, operators, pauses, postgres, reconcile, turns
+from rota.store import members, operators, pauses, postgres, reaping, reconcile, turns
 from rota.store.operators import Deed, Which
 from rota.store.port import Gate, Op
 from rota.store.postgres import Postgres
@@ -110,7 +110,7 @@ class Crowd:
 
 def _reap() -> Op[Any]:
     ends = []
-    for one, worker in (yield from turns.lost(100)):
+    for one, worker in (yield from reaping.lost(100)):
         ends.append(end_of(CATALOG, CATALOG.jobs[one.job], one, Lost("gone"), Ended(worker, one.start_at, 0, 0.0)))
     return (yield from turns.settle(ends, "reaper", patient=False))
 

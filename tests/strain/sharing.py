@@ -26,7 +26,7 @@ from rota.define.schedule import every
 from rota.engine.admit import asks
 from rota.engine.settle import Ended, Lost, end_of
 from rota.engine.shared import wake_of
-from rota.store import claiming, gates, members, postgres, reconcile, turns
+from rota.store import claiming, gates, members, postgres, reaping, reconcile, turns
 from rota.store.consequences import locks_shared
 from rota.store.port import Gate, Op
 from rota.store.postgres import Postgres
@@ -88,7 +88,7 @@ def _woken(claim: Claim, worker: str, came: object, probes: tuple[str, ...] = ()
 
 
 def _reap() -> Op[Any]:
-    ends = [_woken(one, worker, Lost("gone")) for one, worker in (yield from turns.lost(100))]
+    ends = [_woken(one, worker, Lost("gone")) for one, worker in (yield from reaping.lost(100))]
     return (yield from turns.settle(ends, "reaper", patient=False))
 
 

@@ -9,6 +9,8 @@ from rota.define.units import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
 from rota.define.wallclock import FIRST_DAY, LAST_DAY
 from rota.errors import BadInput, ConfigError
 
+HOURS = ",".join(sorted(map(str, range(24))))
+
 
 @pytest.mark.parametrize(
     ("expression", "sentence"),
@@ -26,6 +28,7 @@ from rota.errors import BadInput, ConfigError
         ("", "has 0"),
         ("0 0 30 2 *", "never comes"),
         ("0 0 31 4,6,9,11 *", "never comes"),
+        ("0 0 */31 * 1#5", "never comes"),  # the first day of a month as its fifth monday: each by itself is fine
         (None, "must be text"),
     ],
 )
@@ -109,6 +112,7 @@ def test_a_wrong_day_is_refused_where_it_is_written(day):
 def test_a_window_longer_than_the_period_is_refused():
     with pytest.raises(ConfigError, match="within="):
         daily("09:00", within="25h")
+    assert daily("09:00", within="24h").spread_ms == DAY_MS
 
 
 def test_slots_end_with_the_calendar_and_do_not_fail():
@@ -175,7 +179,38 @@ def test_the_days_of_a_rule_reach_to_both_ends_of_the_calendar_and_not_beyond():
         ("0 0 5 * 1", "0 0 5 * *", False),
         ("0 0 * * 0", "0 0 * * 7", True),
         ("0 0 5 * 1-6", "0 0 * * *", False),
+        ("0 0 2-31,L * *", "0 0 * * *", False),  # 31 kinds of days, but not the first
+        ("0 0 1-31,L * *", "0 0 * * *", True),
+        ("0 0 5 * 1#1,2,3,4,5,6,0", "0 0 * * *", False),  # seven kinds of weekdays, but of mondays only the first
+        ("0 0 * * 7#2", "0 0 * * 0#2", True),
+        ("0 0 * * 7L", "0 0 * * 0L", True),
+        ("0 0 * * 1#2", "0 0 * * 1#3", False),
+        ("0 0 * * 6#1", "0 0 * * 7#1", False),
     ],
 )
 def test_expressions_have_one_signature_when_and_only_when_their_slots_are_the_same(one, other, same):
     assert (cron(one).signature() == cron(other).signature()) is same
+
+
+def test_rules_that_differ_keep_their_days_apart_in_the_same_process():
+    """Days are remembered by rule: what was taken for equal would be given the days of the other."""
+    every_day, but_the_first = cron("0 0 * * *"), cron("0 0 2-31,L * *")
+    begin = 1_767_225_600_000  # 2026-01-01, a first day of a month
+    assert every_day.last_slot(begin, Place()) == begin
+    assert but_the_first.last_slot(begin, Place()) == begin - DAY_MS
+    assert but_the_first.next_slot(begin - 1, Place()) == begin + DAY_MS
+
+
+@pytest.mark.parametrize(
+    ("schedule", "text"),
+    [
+        (cron("30 2 * * *"), "wall 30 2 * and * 1,10,11,12,2,3,4,5,6,7,8,9 free=False zone=of the member within=0"),
+        (cron("0 * 1,15 1 7", zone="UTC"), f"wall 0 {HOURS} 1,15 or 0 1 free=True zone=UTC within=0"),
+        (cron("0 2 L 2-3 *", within="1m"), "wall 0 2 -1000 and * 2,3 free=False zone=of the member within=60000"),
+        (cron("0 2 * 1 1#2"), "wall 0 2 * and (1,2) 1 free=False zone=of the member within=0"),
+        (daily("02:30"), "wall 0 9000000 zone=of the member within=0"),
+        (weekly("sun", "at"), "wall 7 at zone=of the member within=0"),
+    ],
+)
+def test_signatures_lie_in_stores_and_read_the_same_in_every_release(schedule, text):
+    assert schedule.signature() == text

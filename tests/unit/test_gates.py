@@ -3,7 +3,7 @@
 Always true: instants are whole milliseconds, as the store gives them; what is expected is worked out by hand or by the
 token bucket, and not by the code that is tested.
 
-Not here: rows and claims (tests/engine/test_limits, tests/store).
+Not here: room given away ahead of time (test_early_room), rows and claims (tests/engine/test_limits, tests/store).
 """
 
 from fractions import Fraction
@@ -21,9 +21,13 @@ from rota.define.units import Rate
 from rota.turn.gates import (
     COOL_MOST_MS,
     COOL_MS,
+    EARLY_MS,
+    LATE_MS,
+    LATE_PART,
     NS,
     PARK_MS,
     PROBE_MS,
+    TOGETHER_MS,
     Bounds,
     Bucket,
     Keys,
@@ -33,7 +37,6 @@ from rota.turn.gates import (
     judge,
     keys_of,
     narrow,
-    soon,
     take,
     values_of,
 )
@@ -144,6 +147,7 @@ def test_a_new_bucket_is_full_open_and_unknown():
     assert (one.tat_ns, one.line_ns, one.cooling_until, one.failures, one.closed_until) == (0, 0, 0, 0, 0)
     assert (one.interval_ns, one.burst) == (0, 1)
     assert (one.limited, one.probing, one.changed, one.half_open) == (False, False, False, False)
+    assert (one.kept_back, one.early_ns, one.together) == (False, 0, 1)
 
 
 def test_a_first_declaration_holds_whatever_stood_there_before():
@@ -250,6 +254,7 @@ def test_who_finds_no_room_is_promised_the_end_of_the_line():
         told.append(verdict.start_at)
         one.promise(NOW * NS, again=False)
     assert told == [NOW + 1_000, NOW + 2_000, NOW + 3_000]
+    assert one.open_at(NOW) == NOW + 1_000, "then the first who waits may start"
     assert judge([one], NOW + 1_000, promised=False).start_at == NOW + 4_000, "room is there, but it is another's"
     assert judge([one], NOW + 1_000, promised=True).start_at is None
     assert one.room_ns((NOW + 1_000) * NS, promised=True) == (NOW + 1_000) * NS
@@ -359,6 +364,25 @@ def test_a_probe_that_fails_closes_it_again_for_as_long_as_it_says():
     assert (one.cooling_until, one.failures, one.probing) == (then + 2_500, 2, False)
 
 
+def test_a_probe_that_shows_nothing_lets_the_next_one_try_at_once():
+    one = Bucket("b")
+    one.cool(NOW, 1_000)
+    take([one], NOW + 1_000)
+    one.changed = False
+    one.unproved(NOW + 1_500)
+    assert (one.probing, one.cooling_until, one.changed) == (False, NOW + 1_500, True)
+    assert one.failures == 1, "it is still not known to work"
+    assert take([one], NOW + 1_500) == ("b",)
+
+
+def test_only_who_had_a_probe_may_say_that_it_showed_nothing():
+    one = Bucket("b")
+    one.cool(NOW, 1_000)
+    one.changed = False
+    one.unproved(NOW + 500)
+    assert (one.probing, one.cooling_until, one.changed) == (False, NOW + 1_000, False)
+
+
 def test_a_refusal_empties_the_bucket_to_one_so_that_no_burst_follows_it():
     one = bucket(SECOND, burst=5)
     one.cool(NOW, 0)
@@ -411,76 +435,7 @@ def test_room_is_taken_in_all_buckets_and_each_that_is_half_open_has_its_probe()
     assert [one.probing for one in (well, sick, ill)] == [False, True, True]
 
 
-# -- ahead of time, and together -------------------------------------------------------------------
-
-
-def test_only_a_burst_too_small_to_make_up_for_a_late_claim_is_given_away_ahead_of_time():
-    early = {}
-    for burst in (1, 2, 6, 7):
-        one = bucket(Rate(count=100, per_ms=1_000), burst)  # one in ten milliseconds
-        one.timed(50)
-        early[burst] = one.early_ns
-    assert early == {1: 50 * NS, 2: 50 * NS, 6: 0, 7: 0}
-    unlimited = Bucket("b")
-    unlimited.timed(50)
-    assert unlimited.early_ns == 0
-
-
-def test_what_is_claimed_ahead_of_time_is_within_it_and_the_scope_opens_by_half_of_it_sooner():
-    one = bucket(SECOND)
-    one.timed(50)
-    take([one], NOW)
-    assert [one.room_count(NOW + ms) for ms in (0, 949, 950, 1_000)] == [0, 0, 1, 1]
-    assert one.open_at(NOW) == NOW + 975
-    assert one.open_at(NOW + 949) == NOW + 975
-    assert one.open_at(NOW + 950) == 0
-    one.cooling_until = NOW + 980
-    assert (one.open_at(NOW), one.open_at(NOW + 950)) == (NOW + 980, NOW + 980)
-
-
-def test_a_turn_may_be_claimed_a_little_before_its_instant_but_not_past_those_who_wait():
-    one = bucket(SECOND)
-    one.timed(50)
-    take([one], NOW)
-    for at, told in ((NOW + 949, False), (NOW + 950, True), (NOW + 999, True)):
-        assert soon([one], judge([one], at, promised=False), at, promised=False) == told
-    one.promise(NOW * NS, again=False)
-    at = NOW + 960
-    assert soon([one], judge([one], at, promised=True), at, promised=True)
-    assert not soon([one], judge([one], at, promised=True), at, promised=False)
-    assert not soon([one], Verdict(None), at, promised=True), "it may start now"
-    assert not soon([one], Verdict(at + 1, "b", cooling=True), at, promised=True), "a cool-down is no estimate"
-    assert soon([bucket(SECOND), one], Verdict(at + 1, "b"), at, promised=True)
-
-
-def test_room_taken_for_a_start_soon_is_that_of_the_instant_it_starts_at():
-    one = bucket(SECOND)
-    one.timed(50)
-    take([one], NOW)
-    take([one], NOW + 960, NOW + 1_000)
-    assert one.tat_ns == (NOW + 2_000) * NS
-    free = bucket(SECOND)
-    take([free], NOW, NOW + 40)
-    assert free.tat_ns == (NOW + 1_040) * NS, "it had room before: the run starts later all the same"
-    exact = bucket(SECOND, tat_ns=(NOW + 40) * NS)
-    take([exact], NOW, NOW + 40)
-    assert exact.tat_ns == (NOW + 1_040) * NS
-
-
-@pytest.mark.parametrize(
-    ("count", "burst", "together"),
-    [(200, 200, 5), (200, 8, 4), (200, 1, 1), (200, 3, 1), (10, 100, 1), (1_000, 1_000, 25)],
-)
-def test_a_long_backlog_is_looked_at_when_there_is_room_for_several(count, burst, together):
-    one = bucket(Rate(count=count, per_ms=1_000), burst)
-    one.patient()
-    assert one.together == together
-    for _ in range(one.burst):
-        take([one], NOW)
-    assert one.open_at(NOW) == NOW + together * 1_000 // count
-    unlimited = Bucket("b")
-    unlimited.patient()
-    assert unlimited.together == 1
+# -- exactly ---------------------------------------------------------------------------------------
 
 
 def test_an_instant_between_two_milliseconds_is_the_later_one():
@@ -494,3 +449,4 @@ def test_an_instant_between_two_milliseconds_is_the_later_one():
 
 def test_the_plain_waits_are_those_of_the_design():
     assert (PARK_MS, PROBE_MS, NS) == (30_000, 60_000, 1_000_000)
+    assert (EARLY_MS, LATE_MS, LATE_PART, TOGETHER_MS) == (50, 25, 25, 25)

@@ -31,9 +31,12 @@ def test_a_promise_without_a_proof_says_so() -> None:
 def test_what_happened_comes_from_the_record_and_a_zero_stands_beside_what_it_is_a_zero_of(tmp_path: Path) -> None:
     check = {"name": "I-1", "what": "lost", "happened": 0, "of": 4711, "allowed": 0, "rule": "at most", "holds": True}
     record = {"scenario": "C-1", "title": "kill -9", "store": "postgres", "form": "short", "verdict": "held"}
-    (tmp_path / "c-1.json").write_text(json.dumps(record | {"seconds": 24.2, "skipped": None, "checks": [check]}))
+    wish = {"what": "recovery", "wished": "≤ 5 s", "reached": "3 s", "met": True}
+    found = {"seconds": 24.2, "skipped": None, "checks": [check], "figures": [wish, wish | {"met": False}]}
+    (tmp_path / "c-1.json").write_text(json.dumps(record | found))
+    said = "recovery: 3 s (wished ≤ 5 s); recovery: 3 s (not met: wished ≤ 5 s); held in 1 checks: lost: 0 of 4,711"
     text = page.page(tmp_path)
-    assert "| C-1 | kill -9 | postgres | short, 24 s | held | lost: 0 of 4,711 |" in text
+    assert f"| C-1 | kill -9 | postgres | short, 24 s | held | {said} |" in text
     assert "C-1: held in 1 of 1 runs" in text
     assert "C-3: not run yet" in text
 

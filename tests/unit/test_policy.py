@@ -7,15 +7,17 @@ Not here: what the engine makes of a policy.
 
 import math
 from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rota import Batch, Cap, CatchUp, Limit, Retry
+from rota.define.current import CURRENT
 from rota.define.policy import check_template, filled_template, is_field, is_open_template
 from rota.define.units import Rate
-from rota.errors import ConfigError
+from rota.errors import BadInput, ConfigError
 
 # -- retries ---------------------------------------------------------------------------------------
 
@@ -121,6 +123,25 @@ def test_a_burst_is_the_worth_of_a_second_and_at_least_one_unless_it_is_given():
     for wrong in (0, 1_000_001):
         with pytest.raises(ConfigError, match="burst= of Limit must be a whole number from 1 to 1,000,000"):
             Limit("a", "1/s", burst=wrong)
+
+
+async def test_a_limit_is_paid_for_by_the_run_that_works_and_refused_where_there_is_none():
+    class Payer:
+        paid: ClassVar = []
+
+        async def spend(self, limit, n=1):
+            self.paid.append((limit.name, n))
+
+    limit = Limit("a", "1/s")
+    token = CURRENT.set(Payer())
+    try:
+        await limit.spend()
+        await limit.spend(3)
+    finally:
+        CURRENT.reset(token)
+    assert Payer.paid == [("a", 1), ("a", 3)]
+    with pytest.raises(BadInput, match="'a' is spent outside of a handler"):
+        await limit.spend()
 
 
 def test_a_batch_has_no_pause_unless_it_is_given():

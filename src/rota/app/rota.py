@@ -37,6 +37,7 @@ from rota.engine.worker import Settings as WorkerSettings
 from rota.engine.worker import Worker
 from rota.errors import ConfigError
 from rota.events import Events, Listener
+from rota.insight import tallies
 from rota.insight.freshness import recount
 from rota.settings import Settings
 from rota.store.foreign.places import wait_here
@@ -367,6 +368,7 @@ def _refuse_unkept(spec: JobSpec) -> None:
 
 
 async def _recount(store: Store) -> None:
-    """Count the members of every roster by state, for `status` and the pages."""
+    """Count the members of every roster by state, and what every job has, for `status` and the pages."""
     for name in store.catalog.rosters:
         await recount(store, name)
+    await tallies.recount(store)

@@ -24,6 +24,7 @@ from rota.engine.summary import TickSummary
 from rota.engine.tick import Progress
 from rota.errors import BadInput
 
+NOTED_S = 0.5  # a wait of less is not worth a word
 PING_S = 3.0  # a monitor answers within this or is left alone: the tick must not wait for it
 
 
@@ -208,13 +209,16 @@ def _line(fields: Fields, words: Words) -> str:
     if fields["busy"]:
         return "Another tick is at work, so this one did nothing."
     following = "nothing is scheduled" if fields["nextDueAt"] is None else f"next {words.at(fields['nextDueAt'])}"
+    took = duration(fields["duration"])
+    if fields["waited"] >= NOTED_S:
+        took += f", {duration(fields['waited'])} of it to see whether a silent worker lives"
     if not fields["due"]:
-        return f"Nothing is due · {following} · {duration(fields['duration'])}"
+        return f"Nothing is due · {following} · {took}"
     if fields["dryRun"]:
         return f"{many(fields['due'], 'run is', 'runs are')} due · nothing was started (dry run)"
     failed = next((f" · first error: {job['job']}{_error(job)}" for job in fields["jobs"] if job["error"]), "")
     counts = " · ".join(_counts(fields))
-    return f"{count(fields['due'])} due · {counts} · {duration(fields['duration'])} · {following}{failed}"
+    return f"{count(fields['due'])} due · {counts} · {took} · {following}{failed}"
 
 
 _WORDS = (

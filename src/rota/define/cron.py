@@ -75,7 +75,7 @@ class CronRule:
 def _days_of_month(rule: CronRule, month: int) -> tuple[int, ...]:
     """The days of the rule in a month, which is counted from the year 0."""
     year, index = divmod(month, _MONTHS)
-    if index + 1 not in rule.parsed.months or year > date.max.year - 1:
+    if index + 1 not in rule.parsed.months:
         return ()
     begin = date(year, index + 1, 1).toordinal()
     end = date(year + (index + 1) // _MONTHS, (index + 1) % _MONTHS + 1, 1).toordinal()
@@ -139,9 +139,12 @@ def _fault(parts: list[str], expression: str) -> str:
 
 
 def _canonical(parsed: CronSim, *, free: bool) -> str:
-    """A text that is the same for two expressions whenever their slots are."""
-    weekdays = {0 if item == 7 else item for item in parsed.weekdays}  # noqa: PLR2004 - both mean sunday
-    every_day, every_weekday = len(parsed.days) == 31, len(weekdays) >= 7 and set(range(7)) <= weekdays  # noqa: PLR2004
+    """A text that two expressions share only when their slots are the same; kept in stores, so it never changes.
+
+    The reverse holds too, but for days that are counted from the end of a month: 1-30,L is every day in other words.
+    """
+    weekdays = {_sunday_is_0(item) for item in parsed.weekdays}
+    every_day, every_weekday = parsed.days >= set(range(1, 32)), weekdays >= set(range(7))
     both = parsed.day_and
     if not both and (every_day or every_weekday):
         days, week, both = "*", "*", True
@@ -152,6 +155,11 @@ def _canonical(parsed: CronSim, *, free: bool) -> str:
     return (
         f"{_listed(parsed.minutes)} {_listed(parsed.hours)} {days} {join} {week} {_listed(parsed.months)} free={free}"
     )
+
+
+def _sunday_is_0(weekday: int | tuple[int, int]) -> int | tuple[int, int]:
+    """A weekday, or the nth of a month, with one number for sunday, which may be written as 0 or 7."""
+    return (weekday[0] % 7, weekday[1]) if isinstance(weekday, tuple) else weekday % 7
 
 
 def _listed(items: Iterable[object]) -> str:

@@ -112,6 +112,8 @@ def _delays_ms(delays: Sequence[Duration]) -> tuple[int, ...]:
 class Cap:
     """At most `n` runs of the job at once, fleet-wide; `by="owner"` or a field of the data makes it so many for each.
 
+    Counted by what the data say when a run is claimed; a run whose member has left meanwhile counts no more.
+
     >>> from rota import Cap
     >>> Cap(1, by="owner").n
     1

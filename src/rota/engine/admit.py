@@ -11,7 +11,7 @@ that says why; a turn is put back for spreading at most once for each run.
 Not here: the claim itself and the caps (store/turns.py), what happens at an attempt's end (settle.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -29,6 +29,7 @@ MARGIN_MS: Final = (
 )
 PATIENCE_MS: Final = 60_000  # a run less than a minute late, and before its next slot, is simply late
 ROWS_MOST: Final = 100  # skipped slots with a row of their own; what is older shares one row with a count
+APART_MS: Final = 250  # until a run with one loss left is looked at again, when another of them runs here: a guess
 _GOLDEN: Final = 0.618033988749895  # its multiples fill an interval evenly
 
 
@@ -71,7 +72,7 @@ class Admission:
         late: list[Claim] = []
         for claim in claims:
             spec = self.catalog.jobs[claim.job]
-            if self._on_time(spec, claim):
+            if spec.schedule is None or self._on_time(spec, spec.schedule.period_ms, claim):
                 verdict.run.append(claim)
             else:
                 late.append(claim)
@@ -84,14 +85,15 @@ class Admission:
                     verdict.run.append(claim)
         return verdict
 
-    def _on_time(self, spec: JobSpec, claim: Claim) -> bool:
-        if spec.schedule is None or claim.slot_at is None or claim.manual or claim.tries != 1:
+    @staticmethod
+    def _on_time(spec: JobSpec, period_ms: int, claim: Claim) -> bool:
+        if claim.slot_at is None or claim.manual or claim.tries != 1:
             return True
         if claim.caught == BEGUN:
-            return claim.claimed_at - (claim.due_at or 0) < min(PATIENCE_MS, spec.schedule.period_ms)
+            return claim.claimed_at - (claim.due_at or 0) < min(PATIENCE_MS, period_ms)
         if spec.min_gap_ms and claim.prior_start_at and claim.claimed_at - claim.prior_start_at < spec.min_gap_ms:
             return False
-        return claim.claimed_at - claim.slot_at < min(PATIENCE_MS, spec.schedule.period_ms)
+        return claim.claimed_at - claim.slot_at < min(PATIENCE_MS, period_ms)
 
     def _judge_late(self, claim: Claim, quiet: list[_Quiet], verdict: Judged) -> None:
         spec = self.catalog.jobs[claim.job]
@@ -237,3 +239,21 @@ def _as_told(policy: CatchUp, told: _Quiet) -> CatchUp:
 def _quiet_times(since: int) -> Op[list[_Quiet]]:
     rows = yield from query("quiet_times", since=since)
     return [_Quiet(*row) for row in rows]
+
+
+def last_loss(claim: Claim, jobs: Mapping[str, JobSpec]) -> bool:
+    """Whether one more loss ends this run for good."""
+    return claim.losses > 0 and claim.losses + 1 >= jobs[claim.job].max_lost
+
+
+def apart(judged: Judged, jobs: Mapping[str, JobSpec], *, taken: bool) -> None:
+    """Of runs with one loss left, one at a time: what kills its process must not take its neighbours with it."""
+    kept: list[Claim] = []
+    for claim in judged.run:
+        last = last_loss(claim, jobs)
+        if last and taken:
+            judged.back.append((claim.id, claim.claimed_at + APART_MS, claim.slot_at, claim.caught))
+        else:
+            taken = taken or last
+            kept.append(claim)
+    judged.run[:] = kept

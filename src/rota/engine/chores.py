@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from rota.engine.doubts import Doubts, StoreTime
 from rota.engine.keeper import mark_pass
 from rota.engine.settle import Ended, Lost, end_of
 from rota.engine.shared import wake_of
 from rota.engine.tell import tell_end
 from rota.errors import StoreUnavailable
 from rota.store import chores as duties
-from rota.store import turns
+from rota.store import reaping, turns
 from rota.store.port import Op, query
 from rota.store.store import Store
 from rota.store.turns import Glance
@@ -64,6 +65,8 @@ class Chores:
         self._lease_ms = lease_ms
         self._held_until_s = self._ask_at_s = self.looked_s = float("-inf")
         self._serials_from = ""
+        self._doubts = Doubts(store.clock, lease_ms)
+        self._time = StoreTime(store.clock)
         self._table = [
             Duty("look", LOOK_S, self._look),
             *more,
@@ -89,9 +92,10 @@ class Chores:
         if now_s < self._held_until_s or now_s < self._ask_at_s:
             return now_s < self._held_until_s
         try:
-            left_ms = await self._store.write(partial(_take, self._incarnation, self._lease_ms))
+            left_ms, at_ms = await self._store.write(partial(_take, self._incarnation, self._lease_ms))
         except StoreUnavailable:
             return False  # the loop that claims tells of it
+        self._time.suspect(at_ms)  # everybody sees it go, so that whoever has the chores next knows of a leap
         lease_s = self._lease_ms / 1000
         if left_ms is None:
             self._held_until_s = now_s + lease_s * KEPT
@@ -137,6 +141,11 @@ class Chores:
         if seen.over:
             await self._end_pauses()
 
+    @property
+    def in_doubt_s(self) -> float:
+        """How long until it is known whether those who may have died live (G-19); 0 when nobody is in doubt."""
+        return self._doubts.left_s
+
     # -- the duties --------------------------------------------------------------------------------
 
     async def reap(self) -> int:
@@ -149,21 +158,22 @@ class Chores:
         return len(ends)
 
     def _reap(self) -> Op[list[Ending]]:
-        found = yield from turns.lost(REAP_MOST)
+        silent = self._doubts.silent((yield from reaping.doubted()))
+        found = yield from reaping.lost(REAP_MOST, silent)
         ends: list[Ending] = []
         for claim, worker in found:
             spec = self._store.catalog.jobs.get(claim.job)
             why = "its time was over" if claim.leased_until < claim.claimed_at else "its worker is gone"
             if spec is None:
                 # A job nobody here knows waits for somebody who does (G-9).
-                yield from turns.give_back(claim, worker, why)
+                yield from reaping.give_back(claim, worker, why)
                 continue
             try:
                 end = end_of(self._store.catalog, spec, claim, Lost(why), Ended(worker, claim.start_at, 0, 0.0))
                 wake = wake_of(spec, bounds_of(spec), end, ())
                 ends.append(end if wake is None else end._replace(wake=wake))
             except Exception:  # noqa: BLE001 -- one turn that cannot be judged must not keep the others lost
-                yield from turns.give_back(claim, worker, why)
+                yield from reaping.give_back(claim, worker, why)
         if not ends:
             return ends
         settled = yield from turns.settle(ends, self._incarnation, patient=False)
@@ -180,13 +190,16 @@ class Chores:
         await self._again(duties.fold_rollups)
 
     async def _prune(self) -> None:
-        """Retention: what is older than it was to be kept."""
+        """Retention: what is older than it was to be kept, by a clock that has not just leapt (G-19)."""
+        if self._time.suspect((await self._store.read(lambda: query("now")))[0][0]):
+            return
         retain = self._store.retain
         keep = {"dead": retain.dead, "errors": retain.dead, "rollups": retain.rollups, "audit": retain.audit}
         keep |= {"journal": retain.journal, "pauses": retain.audit}
         for what, keep_ms in keep.items():
             await self._again(partial(duties.prune, what, keep_ms))
         await self._again(duties.prune_keys)
+        await self._again(duties.prune_gates)
         await self._again(duties.prune_buckets)
         await self._prune_serials()
         await self._again(duties.prune_workers)
@@ -206,11 +219,11 @@ class Chores:
                 return
 
 
-def _take(holder: str, lease_ms: int) -> Op[int | None]:
-    """Take the chores' lease, and note that the engine is alive; another's lease ends in so many ms."""
+def _take(holder: str, lease_ms: int) -> Op[tuple[int | None, int]]:
+    """Take the chores' lease and note that the engine is alive: in how many ms another's ends, and what time it is."""
     rows = yield from query("take_lease", name=LEASE_NAME, holder=holder, lease_ms=lease_ms)
-    yield from mark_pass()
+    now_ms = yield from mark_pass()
     if rows:
-        return None
+        return None, now_ms
     left = yield from query("lease_left", name=LEASE_NAME)
-    return max(0, left[0][0]) if left else 0
+    return max(0, left[0][0]) if left else 0, now_ms

@@ -76,13 +76,14 @@ def extend(identity: Identity, running: int, note: str | None, small: tuple[str,
 AWAY_MS: Final = 120_000  # no pass for two minutes: the engine was away, and what it missed is caught up with care
 
 
-def mark_pass() -> Op[None]:
-    """Note that the engine is alive; after a gap, note the gap."""
+def mark_pass() -> Op[int]:
+    """Note that the engine is alive; after a gap, note the gap. What the store's clock shows."""
     now, last = (yield from query("last_pass"))[0]
     if last and now - int(last) > AWAY_MS:
         yield from query("put_meta", name="gone_at", value=last)
         yield from query("put_meta", name="back_at", value=str(now))
     yield from query("put_meta", name="pass_at", value=str(now))
+    return int(now)
 
 
 class Keeper:

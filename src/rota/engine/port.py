@@ -142,7 +142,7 @@ class Port:
         key, text = key_of(limit.name, one.claim), rate_text(rate)
         if self._said.get(key) == (text, burst):
             return
-        await self._pump.store.write(lambda: gates.say_rate(gates.Said(key, text, burst, None, "rota"), limit))
+        await self._pump.store.write(lambda: gates.adjust(gates.Said(key, text, burst, None, "rota"), limit))
         self._said[key] = (text, burst)
 
     async def progress(self, run: Run, done: int, total: int | None) -> None:

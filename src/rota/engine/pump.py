@@ -12,21 +12,22 @@ Not here: when to pump (worker.py, tick.py), what an end means (settle.py).
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from rota.define.job import JobSpec
-from rota.define.outcome import Hold, PauseJob
+from rota.define.outcome import PauseJob
 from rota.define.roster import Member
 from rota.define.run import Run
 from rota.define.units import duration_text
 from rota.engine import attempt
-from rota.engine.admit import Admission
+from rota.engine.admit import Admission, apart, last_loss
 from rota.engine.ends import Ends
 from rota.engine.lane import Lane, Running
 from rota.engine.port import MOVED, Port
 from rota.engine.scopes import Scopes
-from rota.engine.settle import Cancelled, Ended, Lost, Released, TimedOut, end_of
+from rota.engine.settle import Cancelled, Ended, Fenced, Lost, Released, TimedOut, end_of, word_of
 from rota.engine.tell import tell_end, tell_fenced, tell_start
 from rota.engine.together import run_together
 from rota.errors import StoreUnavailable
@@ -38,7 +39,7 @@ from rota.store.turns import Claimed, Held, Settled
 from rota.turn.gates import EARLY_MS
 from rota.turn.records import Claim, Ending, Judged, Well
 
-APART_MS: Final = 250  # until a run with one loss left is looked at again, when another of them runs here: a guess
+AT_ONCE: Final = 64  # handlers begun between two looks at the store's line, so that it is not idle while they run
 NEVER_S: Final = float("inf")
 STUBBORN_S: Final = 5.0  # a coroutine that swallows its cancellation is given up after this: its place is stuck
 
@@ -55,6 +56,8 @@ class Pump:
         self.incarnation = incarnation
         self.admission = admission
         self.running: dict[int, Running] = {}
+        self._placed: deque[Running] = deque()  # those of them that have no task yet
+        self._starting = False  # whether the loop goes on with them by itself
         self.stuck: set[Running] = set()  # ended for the store, but their handlers will not let go of their places
         self.ends: list[Ending] = []
         self.stirred = asyncio.Event()
@@ -150,22 +153,9 @@ class Pump:
         self._seen_s = self.store.clock.monotonic()
         judged = yield from self.admission.judge(claims)
         if any(claim.losses for claim in judged.run):
-            self._part(judged)
+            jobs = self.admission.catalog.jobs
+            apart(judged, jobs, taken=any(last_loss(one.claim, jobs) for one in self.running.values()))
         return judged
-
-    def _part(self, judged: Judged) -> None:
-        """Of runs with one loss left, one at a time: what kills its process must not take its neighbours with it."""
-        jobs = self.admission.catalog.jobs
-        taken = any(one.claim.losses and one.claim.losses + 1 >= one.spec.max_lost for one in self.running.values())
-        kept: list[Claim] = []
-        for claim in judged.run:
-            last = claim.losses > 0 and claim.losses + 1 >= jobs[claim.job].max_lost
-            if last and taken:
-                judged.back.append((claim.id, claim.claimed_at + APART_MS, claim.slot_at, claim.caught))
-            else:
-                taken = taken or last
-                kept.append(claim)
-        judged.run[:] = kept
 
     async def _after_settle(self, ends: Sequence[Ending], settled: Settled) -> None:
         if self._repeated and len(settled.accepted) < len(ends):
@@ -272,9 +262,22 @@ class Pump:
             one.from_s = one.seen_s + (start_at - one.claim.claimed_at) / 1000
 
     def start(self, claim: Claim, lane: Lane, began_s: float) -> None:
-        """Begin an attempt."""
-        one = self._place(claim, lane, began_s)
-        one.task = asyncio.get_running_loop().create_task(self._attempt(one))
+        """Begin an attempt, in the next turn of the loop or after those before it."""
+        self._placed.append(self._place(claim, lane, began_s))
+        if not self._starting:
+            self._starting = True
+            asyncio.get_running_loop().call_soon(self._start_some)
+
+    def _start_some(self) -> None:
+        """Begin some of those that have a place; the next ones after the loop has seen what came meanwhile."""
+        loop = asyncio.get_running_loop()
+        for _ in range(min(AT_ONCE, len(self._placed))):
+            one = self._placed.popleft()
+            if self.running.get(one.claim.id) is one:  # else it was stopped before it began
+                one.task = loop.create_task(self._attempt(one))
+        self._starting = bool(self._placed)
+        if self._starting:
+            loop.call_soon(self._start_some)
 
     def _start_together(self, claims: Sequence[Claim], lane: Lane, began_s: float) -> None:
         group = [self._place(claim, lane, began_s) for claim in claims]
@@ -318,7 +321,9 @@ class Pump:
     async def _attempt(self, one: Running) -> None:
         one.begun = True
         try:
-            await self._begin(one)
+            if one.from_s or self.store.clock.monotonic() - one.started_s > attempt.FRESH_S:
+                await self._look_again(one)
+            self._begin(one)
             came = await attempt.run(one.spec, one.claim, self._make_run, self._places, self.scopes)
             if isinstance(came, PauseJob):
                 await self.pause_job(one.spec, came.reason)  # before its end is written, or it would be claimed again
@@ -328,7 +333,7 @@ class Pump:
             one.lane.used -= 1
             self.stuck.discard(one)
             self.stirred.set()
-        self.finish(one, _word_of(came, one.why))
+        self.finish(one, word_of(came, one.why))
 
     async def _attempt_together(self, group: list[Running]) -> None:
         """One call of the handler for a whole batch; whoever was called off meanwhile has ended by then."""
@@ -336,7 +341,8 @@ class Pump:
             one.begun = True
         try:
             for one in list(group):
-                await self._begin(one)
+                await self._look_again(one)
+                self._begin(one)
             claims = [one.claim for one in group]
             came = await run_together(group[0].spec, claims, self._make_run, self._places)
         except asyncio.CancelledError:
@@ -347,10 +353,10 @@ class Pump:
         for one, its in zip(group, came, strict=True):
             if isinstance(its, PauseJob):
                 await self.pause_job(one.spec, its.reason)
-            self.finish(one, _word_of(its, one.why))
+            self.finish(one, word_of(its, one.why))
 
-    async def _begin(self, one: Running) -> None:
-        """The last look before the handler: the lease is ours, nothing is stopped, its scope does not cool."""
+    async def _look_again(self, one: Running) -> None:
+        """Wait until it may start; then, long after its claim: the lease is ours and nothing is stopped."""
         now_s = self.store.clock.monotonic()
         if one.from_s > now_s:
             await self.store.clock.sleep(one.from_s - now_s)
@@ -358,6 +364,9 @@ class Pump:
         if now_s - one.started_s > attempt.FRESH_S and not await self._confirmed(one):
             one.why = Released("not started: a stop, or the lease was lost meanwhile")
             raise asyncio.CancelledError
+
+    def _begin(self, one: Running) -> None:
+        """The last look before the handler: it is not lost too often, its scope does not cool."""
         if one.claim.losses >= one.spec.max_lost:  # given back once too often, by processes that do not know it (G-8)
             one.why = Lost("given back by a process that does not know the job")
             raise asyncio.CancelledError
@@ -365,7 +374,8 @@ class Pump:
         if cools is not None:
             one.why = Released(f"not started: {cools} is cooling down")
             raise asyncio.CancelledError
-        one.started_s, one.started_at = now_s, one.claim.claimed_at + int((now_s - one.seen_s) * 1000)
+        now_s = one.started_s = self.store.clock.monotonic()
+        one.started_at = one.claim.claimed_at + int((now_s - one.seen_s) * 1000)
         if self.store.events.heard:
             tell_start(self.store, one.claim)
 
@@ -410,7 +420,7 @@ class Pump:
             tell_fenced(self.store, claim, self.incarnation, str(came))
             self.stirred.set()
             return
-        self.ends.append(self.end_of(one, came))
+        self.ends.append(self._ends.of(one, came))
         self.stirred.set()
 
     def end_of(self, one: Running, came: object) -> Ending:
@@ -420,14 +430,15 @@ class Pump:
     def stop(self, turn: int, why: Exception) -> None:
         """Cancel an attempt: time over, a person's wish, a drain, a fence."""
         one = self.running.get(turn)
-        if one is None or one.task is None:
+        if one is None:
             return
         if one.group is not None:
             self._stop_in_group(one, one.group, why)
             return
         if not one.begun:
             # A task that is cancelled before its first step never runs: nobody else would free its place and end it.
-            one.task.cancel()
+            if one.task is not None:
+                one.task.cancel()
             one.lane.used -= 1
             self.finish(one, why)
             return
@@ -438,7 +449,8 @@ class Pump:
             self.finish(one, one.why)
             return
         one.why = why
-        one.task.cancel()
+        if one.task is not None:
+            one.task.cancel()
         one.timer = asyncio.get_running_loop().call_later(STUBBORN_S, self.stop, turn, why)
 
     def _stop_in_group(self, one: Running, group: list[Running], why: Exception) -> None:
@@ -483,15 +495,3 @@ class Pump:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._places.close()
-
-
-def _word_of(came: object, why: Exception | None) -> object:
-    """What an attempt came to: why it was called off, unless its own last word is that a person must look first.
-
-    A call that may have been carried out must not be made again blindly because its time was over.
-    """
-    return came if why is None or (isinstance(came, Hold) and not isinstance(why, Fenced)) else why
-
-
-class Fenced(Exception):
-    """The lease is another's now: whatever the handler returns is dropped."""

@@ -60,6 +60,18 @@ class TimedOut(Exception):
     """The attempt took longer than the job allows."""
 
 
+class Fenced(Exception):
+    """The lease is another's now: whatever the handler returns is dropped."""
+
+
+def word_of(came: object, why: Exception | None) -> object:
+    """What an attempt came to: why it was called off, unless its own last word is that a person must look first.
+
+    A call that may have been carried out must not be made again blindly because its time was over.
+    """
+    return came if why is None or (isinstance(came, Hold) and not isinstance(why, Fenced)) else why
+
+
 def end_of(catalog: Catalog, spec: JobSpec, claim: Claim, came: object, facts: Ended) -> Ending:
     """The end of an attempt that came to a value (JSON text where the job keeps it), an outcome or an exception."""
     if isinstance(came, BaseException):

@@ -60,11 +60,13 @@ class TickSummary:
 
     `ok` is false when a run failed, be it to be tried again or dead; `busy` when another tick was at work;
     `stopped` tells who stopped everything; `stuck` handlers are past their time and will not end, so their process
-    cannot leave in order. Instants are ms UTC, `duration` is in seconds.
+    cannot leave in order. `waited` tells for how long it looked whether silent workers are dead. Instants are ms UTC,
+    `duration` and `waited` are in seconds.
     """
 
     started_at_ms: int
     duration: float = 0.0
+    waited: float = 0.0
     busy: bool = False
     dry_run: bool = False
     stopped: tuple[Any, ...] | None = None
@@ -111,6 +113,7 @@ class TickSummary:
             "ok": self.ok,
             "startedAt": instant_text(self.started_at_ms),
             "duration": round(self.duration, 3),
+            "waited": round(self.waited, 3),
             "busy": self.busy,
             "dryRun": self.dry_run,
             "stopped": stopped,

@@ -19,7 +19,7 @@ from rota.clock import give_way, process_name
 from rota.define.job import JobSpec
 from rota.define.policy import CatchUp
 from rota.engine.admit import Admission, asks
-from rota.engine.chores import Chores, Duty
+from rota.engine.chores import LOOK_S, Chores, Duty
 from rota.engine.keeper import Beat, Identity, Keeper, introduce
 from rota.engine.lane import Lane
 from rota.engine.pump import Pump
@@ -36,6 +36,7 @@ from rota.version import VERSION
 LEASE_MS: Final = 15_000  # as a worker's: a killed tick frees the next within this
 LEASE_NAME: Final = "tick"
 NEAR_MS: Final = 1_000  # room under a limit that is no further away is waited for
+LOOKS: Final = 8  # an eighth of what is left of a doubt, but no less than a second, passes between two looks
 LEAVE_S: Final = 1.0  # for handlers that are cancelled when a tick is cut short
 
 _COUNT_OF: Final = {
@@ -105,6 +106,7 @@ class Tick:
         self._count = JobCount(job="")
         self._barred: set[int] = set()  # turns that were looked at and may not start yet
         self._before = 0  # runs of the jobs that are done
+        self._waited_s = 0.0  # for workers that may have died
 
     async def run(self) -> TickSummary:
         """The whole pass."""
@@ -142,13 +144,26 @@ class Tick:
         await self._pump.learn()
         self._keeper.start()
         await self._chores.at_start()
+        await self._settle_doubts()
         if self._wish.now:
             names = [(spec.name,) for spec in self._selected() if not spec.one_off and not spec.after]
             await self._store.write(lambda: query("due_now", names))
-        deadline_s = began_s + self._wish.time_ms / 1000
+        deadline_s = began_s + self._waited_s + self._wish.time_ms / 1000
         counts = [await self._job(spec, deadline_s) for spec in self._selected()]
         await self._chores.at_end()
         return counts
+
+    async def _settle_doubts(self) -> None:
+        """Wait until it is known whether those who may have died live: a lease at most, which is not the tick's time.
+
+        There may be no other pass for a day, and the next would know no more.
+        """
+        clock = self._store.clock
+        began_s = clock.monotonic()
+        while (left_s := self._chores.in_doubt_s) > 0 and not self._progress.enough:
+            await clock.sleep(min(left_s, max(LOOK_S, left_s / LOOKS)))
+            await self._chores.reap()
+        self._waited_s = clock.monotonic() - began_s
 
     async def _leave(self) -> None:
         """Give back what a tick that was cut short still ran, and go."""
@@ -263,4 +278,5 @@ class Tick:
         sums = {name: sum(getattr(count, name) for count in counts) for name in COUNTS}
         next_due_at = None if due_ms is None else await self._now() + due_ms
         duration = self._store.clock.monotonic() - began_s
-        return summary.but(jobs=tuple(counts), next_due_at_ms=next_due_at, duration=duration, **sums)
+        waited = self._waited_s
+        return summary.but(jobs=tuple(counts), next_due_at_ms=next_due_at, duration=duration, waited=waited, **sums)

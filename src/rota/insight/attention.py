@@ -11,14 +11,15 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from rota.define.units import MINUTE_MS, SECOND_MS, instant_ms
+from rota.insight import tallies
 from rota.insight.limits import Cooldown, LimitView, cooldowns, limits
+from rota.insight.tallies import MOST_GROUPS, Counted
 from rota.insight.words import about, clock, many, short
 from rota.store.pauses import Pause
 from rota.store.port import Op, query
-from rota.store.reads import DeadGroup, HeldGroup, JobRow, StaleGroup, WorkerRow
+from rota.store.reads import JobCount, JobRow, StaleGroup, WorkerRow
 from rota.store.store import Store
 
-MOST_GROUPS = 50  # causes of one kind: a page shows seven lines in all
 LONG_MS: Final = 10 * MINUTE_MS  # a limit that is full, or a scope that cools, for longer than this needs somebody
 
 
@@ -46,29 +47,34 @@ class Found(NamedTuple):
     waiting: tuple[Matter, ...]
 
 
+class Seen(NamedTuple):
+    """What was read before: the instant, the jobs that this release has or that have turns, the figures of all jobs."""
+
+    now_ms: int
+    jobs: Sequence[JobRow]
+    pauses: Mapping[tuple[str, str], Pause]
+    workers: Sequence[WorkerRow]
+    counted: Mapping[str, Counted]
+
+
 class _Groups(NamedTuple):
     stale: list[StaleGroup]
-    dead: list[DeadGroup]
-    held: list[HeldGroup]
+    dead: list[tuple[JobCount, int, str]]  # with when the newest died, and of what
+    held: list[tuple[JobCount, str | None]]  # with why the first is held
     pauses: list[Pause]
     messages: dict[tuple[str, str], str]
 
 
-async def matters(
-    store: Store,
-    now_ms: int,
-    jobs: Sequence[JobRow],
-    held: Mapping[tuple[str, str], Pause],
-    workers: Sequence[WorkerRow],
-) -> Found:
+async def matters(store: Store, seen: Seen) -> Found:
     """Everything that needs somebody at this instant."""
+    now_ms, jobs, held, workers, counted = seen
     stopped = ("all", "*") in held
     going = [
         job.name
         for job in jobs
         if not stopped and ("job", job.name) not in held and ("roster", job.roster or "") not in held
     ]
-    groups = await store.read(lambda: _groups(going))
+    groups = await store.read(lambda: _groups(going, counted))
     back = await _held_back(store, now_ms, {job.name for job in jobs} - set(going))
     lines = [
         *(
@@ -78,8 +84,8 @@ async def matters(
         ),
         *_lost(workers, now_ms),
         *[_stale(group, groups.messages, now_ms) for group in groups.stale],
-        *[_dead(group, now_ms) for group in groups.dead],
-        *[_held(group) for group in groups.held],
+        *[_dead(*group, now_ms) for group in groups.dead],
+        *[_held(*group) for group in groups.held],
         *[matter for matter, long in back if long],
         *[_paused(pause, now_ms) for pause in groups.pauses],
         *_unknown(store, jobs),
@@ -88,16 +94,22 @@ async def matters(
     return Found(tuple(lines), max(1, len(causes)), tuple(matter for matter, long in back if not long))
 
 
-def _groups(going: Sequence[str]) -> Op[_Groups]:
-    stale = [
-        StaleGroup(*row) for row in (yield from query("stale_groups", [(job,) for job in going], most=MOST_GROUPS))
-    ]
-    dead = [DeadGroup(*row) for row in (yield from query("dead_groups", most=MOST_GROUPS))]
-    held = [HeldGroup(*row) for row in (yield from query("held_groups", most=MOST_GROUPS))]
+def _groups(going: Sequence[str], counted: Mapping[str, Counted]) -> Op[_Groups]:
+    stale: list[StaleGroup] = []
+    for job in going:
+        if job in counted:
+            stale += yield from tallies.stale(counted[job])
+    stale = sorted(stale, key=tallies.most_first)[:MOST_GROUPS]
+    figures = {job: one.figures for job, one in counted.items()}
+    newest = yield from query("dead_newest", [(job,) for job, one in figures.items() if one.dead])
+    reasons = yield from query("held_reasons", [(job,) for job, one in figures.items() if one.held])
+    dead = sorted(((figures[job], at, why) for job, at, why in newest), key=lambda one: -one[0].dead)
+    held = sorted(((figures[job], why) for job, why in reasons), key=lambda one: -one[0].held)
     long = [Pause(*row) for row in (yield from query("long_pauses", most=MOST_GROUPS))]
     causes = [(group.job, group.error) for group in stale if group.error is not None]
     named = yield from query("errors_named", causes)
-    return _Groups(stale, dead, held, long, {(row[0], row[1]): f"{row[2]}: {row[3]}" for row in named})
+    messages = {(row[0], row[1]): f"{row[2]}: {row[3]}" for row in named}
+    return _Groups(stale, dead[:MOST_GROUPS], held[:MOST_GROUPS], long, messages)
 
 
 def _stale(group: StaleGroup, messages: Mapping[tuple[str, str], str], now_ms: int) -> Matter:
@@ -106,18 +118,18 @@ def _stale(group: StaleGroup, messages: Mapping[tuple[str, str], str], now_ms: i
     cause = short(why) if why else "not run"
     if group.roster is None:
         return Matter("stale", f"{group.job} is stale: {cause} {since}", group.turns)
-    return Matter("stale", f"{group.turns:,} of {group.roster} stale: {group.job}, {cause} {since}", group.turns)
+    turns = f"{'at least ' if group.more else ''}{group.turns:,}"
+    return Matter("stale", f"{turns} of {group.roster} stale: {group.job}, {cause} {since}", group.turns)
 
 
-def _dead(group: DeadGroup, now_ms: int) -> Matter:
-    what = many(group.letters, "dead letter", "dead letters")
-    newest = clock(group.newest_at, now_ms)
-    return Matter("dead", f"{what} of {group.job}, the newest {newest}: {short(group.reason)}", group.letters)
+def _dead(count: JobCount, newest_at: int, reason: str, now_ms: int) -> Matter:
+    what = many(count.dead, "dead letter", "dead letters")
+    return Matter("dead", f"{what} of {count.job}, the newest {clock(newest_at, now_ms)}: {short(reason)}", count.dead)
 
 
-def _held(group: HeldGroup) -> Matter:
-    reason = f": {short(group.reason)}" if group.reason else ""
-    return Matter("held", f"{many(group.turns, 'turn', 'turns')} of {group.job} on hold{reason}", group.turns)
+def _held(count: JobCount, reason: str | None) -> Matter:
+    why = f": {short(reason)}" if reason else ""
+    return Matter("held", f"{many(count.held, 'turn', 'turns')} of {count.job} on hold{why}", count.held)
 
 
 async def _held_back(store: Store, now_ms: int, paused: set[str]) -> list[tuple[Matter, bool]]:

@@ -14,7 +14,7 @@ from rota.store.port import Op, query
 from rota.store.reads import Freshness, StateCount
 from rota.store.store import Store
 
-SMALL = 20_000  # turns of a roster that are counted when asked: about 50 ms
+SMALL = 5_000  # turns of a roster that are counted when asked: some 12 ms
 PAGE = 20_000  # members in one page of a recount: keeps each read short
 REST_MS = 0.1  # for each member between two counts: a million is counted every 100 s
 WORST = ""  # in place of a job: its members by their worst job

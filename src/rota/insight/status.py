@@ -1,23 +1,24 @@
 """The morning glance: one verdict, the rosters, the jobs, and what needs somebody.
 
 Always true: the verdict is a sentence chosen by rules in one order (ux 4.1), the same in text, JSON and on pages; the
-numbers of small rosters are exact at `at`, those of large ones are as old as their last count.
+numbers of small rosters and of jobs with little are exact at `at`, the others are as old as their last count.
 
-Not here: how members are counted (freshness), the story of one member (why).
+Not here: how members are counted (freshness) and what jobs have (tallies), the story of one member (why).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rota.define.units import HOUR_MS, MINUTE_MS, instant_text
-from rota.insight import freshness
-from rota.insight.attention import Matter, matters
+from rota.define.units import MINUTE_MS, instant_text
+from rota.insight import freshness, tallies
+from rota.insight.attention import Matter, Seen, matters
+from rota.insight.tallies import Counted
 from rota.insight.words import about, clock, many, share
 from rota.store import pauses, reads
 from rota.store.pauses import Pause
 from rota.store.port import Op, query
-from rota.store.reads import Freshness, JobCount, JobRow, WorkerRow
+from rota.store.reads import Freshness, JobRow, WorkerRow
 from rota.store.store import Store
 
 SMALL = freshness.SMALL
@@ -52,12 +53,16 @@ class RosterStatus:
             "oldest": None if self.oldest_ms is None else self.oldest_ms / 1000,
             "due": self.due,
             "nextHour": self.next_hour,
+            "countedAt": instant_text(self.counts.counted_at),
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """A job: its turns, what they do, and the pause that holds it, its own before its roster's and everybody's."""
+    """A job: its turns, what they do, and the pause that holds it, its own before its roster's and everybody's.
+
+    `counted_at`: as old as this its figures may be; `more`: at least so many are due.
+    """
 
     job: str
     roster: str | None
@@ -68,6 +73,8 @@ class JobStatus:
     held: int
     dead: int
     next_due_at: int | None
+    counted_at: int
+    more: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The entry of `rota.status/1`."""
@@ -81,6 +88,7 @@ class JobStatus:
             "held": self.held,
             "dead": self.dead,
             "nextDueAt": None if self.next_due_at is None else instant_text(self.next_due_at),
+            "countedAt": instant_text(self.counted_at),
         }
 
 
@@ -140,6 +148,7 @@ class Facts:
     at: int
     stopped: Pause | None = None
     due: int = 0
+    more: bool = False
     due_since: int | None = None
     last_pass_at: int | None = None
     alive: int = 0
@@ -163,7 +172,8 @@ def verdict(facts: Facts) -> str:
         return f"Everything is stopped since {clock(stop.since, facts.at)} by {stop.by}: '{stop.reason}'."
     if _quiet(facts):
         since = f"for {about(facts.at - facts.last_pass_at)} " if facts.last_pass_at is not None else "yet "
-        return f"Nothing has been started or settled {since}though {many(facts.due, 'run is', 'runs are')} due."
+        runs = f"{'at least ' if facts.more else ''}{many(facts.due, 'run is', 'runs are')}"
+        return f"Nothing has been started or settled {since}though {runs} due."
     if facts.lost and not facts.alive:
         return f"No worker is alive; {many(facts.lost, 'was', 'were')} lost."
     active = facts.members - facts.paused
@@ -206,7 +216,7 @@ async def status(store: Store, *, application: str = "rota", environment: str | 
     job_list = [_job(base, job, counts) for job in base.jobs]
     roster_list = [_roster(base, name, counts[name], job_list) for name in sorted(names)]
     present = [job for job in base.jobs if job.name in store.catalog.jobs or base.turns.get(job.name) != 0]
-    found = await matters(store, base.at, present, base.pauses, base.workers)
+    found = await matters(store, Seen(base.at, present, base.pauses, base.workers, base.counts))
     total = [one.counts for one in roster_list]
     due = sum(job.due for job in job_list)
     waiting = [job.next_due_at for job in job_list if job.due and job.next_due_at is not None]
@@ -215,6 +225,7 @@ async def status(store: Store, *, application: str = "rota", environment: str | 
         at=base.at,
         stopped=base.stopped,
         due=due,
+        more=any(job.more for job in job_list),
         due_since=min(waiting, default=None),
         last_pass_at=base.last_pass_at,
         alive=alive,
@@ -254,7 +265,7 @@ class _Base:
     at: int
     jobs: Sequence[JobRow]
     rosters: Sequence[reads.RosterRow]
-    counts: Mapping[str, JobCount]
+    counts: Mapping[str, Counted]
     turns: Mapping[str, int | None]
     pauses: Mapping[tuple[str, str], Pause]
     workers: Sequence[WorkerRow]
@@ -270,8 +281,8 @@ def _base(store: Store) -> Op[_Base]:
     now = (yield from query("now"))[0][0]
     known = _with_declared(store, (yield from reads.jobs()))
     rosters = yield from reads.rosters()
-    counts = yield from reads.job_counts([(job.name, _period_ms(store, job.name)) for job in known])
-    turns = yield from _turns(known, {one.job: one for one in counts})
+    counts = yield from tallies.counts(store, known, now)
+    turns = yield from _turns(known, counts)
     held = yield from pauses.active()
     rows = yield from query("sums_of_day")
     last = yield from query("meta", name="pass_at")
@@ -279,7 +290,7 @@ def _base(store: Store) -> Op[_Base]:
         at=now,
         jobs=known,
         rosters=rosters,
-        counts={one.job: one for one in counts},
+        counts=counts,
         turns=turns,
         pauses={(one.scope, one.name): one for one in held},
         workers=(yield from reads.workers(MOST_WORKERS)),
@@ -288,14 +299,13 @@ def _base(store: Store) -> Op[_Base]:
     )
 
 
-def _turns(known: Sequence[JobRow], counts: Mapping[str, JobCount]) -> Op[dict[str, int | None]]:
+def _turns(known: Sequence[JobRow], counts: Mapping[str, Counted]) -> Op[dict[str, int | None]]:
     """How many turns each job has, None where they are too many to count: then the last count of members says it."""
     of_members = [(job.name, job.roster) for job in known if job.roster is not None]
-    others = [(job.name,) for job in known if job.roster is None]
     members = yield from query("turns_of_jobs", of_members, most=SMALL + 1)
-    waiting = yield from query("waiting_of_jobs", others)
     found: dict[str, int | None] = {name: count if count <= SMALL else None for name, count in members}
-    return found | {name: count + counts[name].running + counts[name].held for name, count in waiting}
+    alone = [counts[job.name].figures for job in known if job.roster is None]
+    return found | {one.job: one.waiting + one.running + one.held for one in alone}
 
 
 def _with_declared(store: Store, known: Sequence[JobRow]) -> list[JobRow]:
@@ -311,13 +321,9 @@ def _with_declared(store: Store, known: Sequence[JobRow]) -> list[JobRow]:
     return sorted(rows.values(), key=lambda job: (job.name not in declared, job.position, job.name))
 
 
-def _period_ms(store: Store, job: str) -> int:
-    spec = store.catalog.jobs.get(job)
-    return spec.schedule.period_ms if spec is not None and spec.schedule is not None else HOUR_MS
-
-
 def _job(base: _Base, job: JobRow, counts: Mapping[str, Mapping[str, Freshness]]) -> JobStatus:
-    found = base.counts.get(job.name) or JobCount(job.name, 0, None, 0, 0, 0, None)
+    counted = base.counts[job.name]
+    found = counted.figures
     paused = pause_of(base.pauses, job.name, job.roster)
     turns = base.turns.get(job.name)
     if turns is None:
@@ -332,6 +338,8 @@ def _job(base: _Base, job: JobRow, counts: Mapping[str, Mapping[str, Freshness]]
         held=found.held,
         dead=found.dead,
         next_due_at=None if paused else found.next_due_at,
+        counted_at=counted.at,
+        more=counted.more and not paused,
     )
 
 
@@ -342,8 +350,8 @@ def pause_of(held: Mapping[tuple[str, str], Pause], job: str, roster: str | None
 
 def _roster(base: _Base, name: str, counts: Mapping[str, Freshness], jobs: Sequence[JobStatus]) -> RosterStatus:
     mine = [job for job in jobs if job.roster == name]
-    coming = [base.counts[job.job].next_hour or 0 for job in mine if job.paused is None and job.job in base.counts]
-    found = counts.get(freshness.WORST, NOTHING)
+    coming = [base.counts[job.job].figures.next_hour for job in mine if job.paused is None]
+    found = counts.get(freshness.WORST) or NOTHING._replace(counted_at=base.at)
     return RosterStatus(
         roster=name,
         counts=found,

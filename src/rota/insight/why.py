@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from rota.define.names import zone_of
 from rota.errors import NotFound
+from rota.insight import tallies
 from rota.insight.alike import LEAST, Alike, alike
 from rota.insight.known import member_of_text
 from rota.insight.status import pause_of
@@ -23,7 +24,8 @@ from rota.store.reads import TurnRow
 from rota.store.store import Store
 
 MOST_TURNS = 500  # jobs of one member
-MOST_FAILURES = 100  # tries that are counted; beyond it the sentence says "more than"
+MOST_FAILURES = 100  # beyond it the sentence says "more than"
+MOST_TRIES = 1_000  # of which failures are counted
 
 PAUSED, FRESH, NEW, LATE, STALE = range(5)
 _MARKS = ("‖", "●", "◌", "◷", "▲")
@@ -117,11 +119,11 @@ def _alike(store: Store, roster: str, case: _Case) -> Op[tuple[Alike, ...]]:
 def _case(store: Store, turn: TurnRow, pause: Pause | None, alive: int) -> Op[_Case]:
     failures = causes = others = 0
     if turn.failing_since is not None and turn.error is not None:
-        found = yield from query("failures_since", turn=turn.id, since_at=turn.failing_since, most=MOST_FAILURES + 1)
+        found = yield from query("failures_since", turn=turn.id, since_at=turn.failing_since, scan=MOST_TRIES)
         failures, causes = found[0]
-        same = yield from query("same_cause", job=turn.job, error=turn.error)
+        same = yield from tallies.same_cause(turn.job, turn.error, turn.now)
         itself = turn.stale_at is not None and turn.stale_at < turn.now and not turn.paused
-        others = same[0][0] - int(itself)
+        others = same - int(itself)
     spec = store.catalog.jobs.get(turn.job)
     return _Case(
         turn=turn,

@@ -13,7 +13,7 @@ from typing import Final
 from rota.store.operators import Deed, recorded
 from rota.store.pauses import MEMBER
 from rota.store.port import Op, query
-from rota.store.reads import Freshness
+from rota.store.reads import Freshness, Tally
 from rota.store.sql import Call, Dictionary
 
 BATCH = 5_000  # rows of one step: some 20 ms of a writer's time
@@ -49,6 +49,11 @@ def prune_keys() -> Op[int]:
 def prune_buckets() -> Op[int]:
     """Forget a batch of buckets that have said nothing for a day: full again, cooled, without a rate of their own."""
     return len((yield from query("prune_buckets", keep_ms=DAY_MS, most=BATCH)))
+
+
+def prune_gates() -> Op[int]:
+    """Forget a batch of scopes that jobs were refused under, did not declare, and that have not cooled for a day."""
+    return len((yield from query("prune_gates", keep_ms=DAY_MS, most=BATCH)))
 
 
 def prune_serials(after: str) -> Op[str]:
@@ -137,3 +142,10 @@ def keep_freshness(roster: str, counts: Sequence[Freshness]) -> Op[None]:
     """Keep the counts of a roster; those of jobs it no longer has go."""
     yield Call("put_freshness", {}, [(roster, *count[:8]) for count in counts])
     yield Call("drop_freshness", {"roster": roster}, [(count.job,) for count in counts])
+
+
+def keep_tallies(counts: Sequence[Tally], jobs: Sequence[str]) -> Op[None]:
+    """Keep the counts of some jobs; those of jobs that are not among `jobs` go."""
+    if counts:
+        yield Call("put_tallies", {}, [tuple(count[:8]) for count in counts])
+    yield Call("drop_tallies", {}, [(job,) for job in jobs])

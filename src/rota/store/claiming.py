@@ -4,9 +4,10 @@ Limits, scopes that cool, batches, serial keys and caps by key are decided here,
 written: so a run that may not start is written at most once, with the instant at which it may, and one that starts is
 written once, as in a plain claim.
 
-Always true: jobs' rows are locked first, then buckets, then turns (skipping what others hold), then further buckets; a
-claim waits for no turn. A job whose runs all share one bucket is looked at only as far as there is room, unless all
-that is due is in sight: then each waiting turn gets its instant, unless that is so near that the job as a whole waits.
+Always true: jobs' rows are locked first, then the buckets that close whole jobs, then turns (skipping what others
+hold), then further buckets; a claim waits for no turn. A job whose runs all share one bucket is looked at only as far
+as there is room, unless all that is due is in sight: then each waiting turn gets its instant, unless that is so near
+that the job as a whole waits.
 
 Not here: the arithmetic of buckets (turn/gates.py), plain claims (turns.py), lateness (the `judge` that is handed in).
 """

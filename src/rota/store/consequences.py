@@ -8,10 +8,12 @@ Not here: the ends themselves (turns.py), what an outcome means (engine/settle.p
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from rota.store import gates
 from rota.store.port import Op
 from rota.store.sql import Call
+from rota.turn.gates import Heat
 from rota.turn.records import Claim, End, Ending, Wake, Well
 
 Led = tuple[str, str | None, str | None]  # a follower: its job, roster and member
@@ -27,16 +29,21 @@ def lock(ends: Sequence[Ending], *, patient: bool) -> Op[Sequence[Ending]]:
     if not patient:
         return (yield from _with_free_followers(ends, led)) if led else ends
     places = _places([end.wake for end in ends if end.wake is not None])
-    kinds = {(type(end), end.claim.standing, type(end) is End and end.after is None) for end in ends}
-    if led or places or len(kinds) > 1:
+    if led or places or _statements(ends) > 1:
         rows: list[tuple[object, ...]] = [(end.claim.id, None, None, None, None, 0) for end in ends]
         rows += [(None, *one, None, 0) for one in led]
         yield Call("lock_ends", {}, rows + [(None, None, None, None, *one) for one in places.items()])
     return ends
 
 
-def _turn_of(end: Ending) -> int:
-    return end.claim.id
+def _statements(ends: Sequence[Ending]) -> int:
+    """How many statements write these ends."""
+    if set(map(type, ends)) == {Well}:
+        return len({end.claim.standing for end in ends})
+    return len({(type(end), end.claim.standing, type(end) is End and end.after is None) for end in ends})
+
+
+_turn_of = attrgetter("claim.id")
 
 
 def _with_free_followers(ends: Sequence[Ending], led: Iterable[Led]) -> Op[list[Ending]]:
@@ -66,26 +73,27 @@ def follow(taken: Sequence[Ending], others: Sequence[End]) -> Op[None]:
     if others:
         yield from _consequences(others)
     wakes = [one.wake for one in taken if one.wake is not None]
-    if wakes:
-        yield from _woken(wakes)
     heats = [heat for end in others for heat in end.heats]
-    if heats:
-        yield from gates.cool(heats)
+    if wakes or heats:
+        yield from _shared(wakes, heats)
 
 
-def _woken(wakes: Sequence[Wake]) -> Op[None]:
-    """Turns that wait for these ends are due, scopes that were proved work, the pause of a batch begins."""
-    works = sorted({scope for wake in wakes for scope in wake.works})
-    yield Call("rouse", {}, sorted(_places(wakes).items()))
+def _shared(wakes: Sequence[Wake], heats: Sequence[Heat]) -> Op[None]:
+    """Turns that wait for these ends are due, scopes work or cool, the pause of a batch begins."""
     batches = sorted({wake.batch for wake in wakes if wake.batch is not None})
+    works = {scope for wake in wakes for scope in wake.works}
+    unproved = {scope for wake in wakes for scope in wake.unproved} - works
     if batches:
         yield Call("lock_jobs", {}, [(job,) for job, _ in batches])
-        yield Call("rest_batch", {}, [(job, gates.BATCH.format(job), pause_ms) for job, pause_ms in batches])
+    yield from gates.lock({*works, *unproved, *(heat.scope for heat in heats)})
+    yield Call("rest_batch", {}, [(job, gates.BATCH.format(job), pause_ms) for job, pause_ms in batches])
     if works:
-        yield from gates.works(works)
-    unproved = sorted({scope for wake in wakes for scope in wake.unproved} - set(works))
+        yield from gates.works(sorted(works))
+    yield Call("rouse", {}, sorted(_places(wakes).items()))
     if unproved:
-        yield from gates.unproved(unproved)
+        yield from gates.unproved(sorted(unproved))
+    if heats:
+        yield from gates.cool(heats)
 
 
 def _freed(taken: Sequence[Ending]) -> Op[None]:
@@ -133,8 +141,7 @@ def lead(news: Sequence[News]) -> Op[None]:
             newest = max(slot_at or 0, before[6] or 0) or None  # the order of a batch means nothing
             one = (job, roster, member, before[3] | bit, before[4] | failed, leaders, newest)  # noqa: PLW2901
         told[job, roster, member] = one
-    yield Call("lead", {}, [one for one in told.values() if one[2] is not None])
-    yield Call("lead_alone", {}, [(one[0], *one[3:]) for one in told.values() if one[2] is None])
+    yield Call("lead", {}, list(told.values()))
 
 
 def _causes(failed: Sequence[End]) -> list[tuple[object, ...]]:

@@ -1,7 +1,7 @@
 """The operations on buckets: the rates of limits, the cool-downs of scopes, the pauses between batches.
 
 Always true: a bucket is read under a lock and written in the same transaction, so its room is never given away twice;
-buckets are locked in the order of their names.
+buckets are locked in one order, those that close whole jobs before others, each in the order of their names.
 
 Not here: which turns may start (claiming.py), the arithmetic (turn/gates.py).
 """
@@ -18,6 +18,7 @@ from rota.turn.gates import NS, Bucket, Heat, bounds_of
 
 EVERYBODY = 1_000_000  # more than ever wait for one scope
 BATCH = "batch {}"  # the scope that closes a job between its batches
+_SAID = slice(8, 11)  # of a row of `buckets_named`: rate, burst and the rate's end
 
 
 class Known(NamedTuple):
@@ -46,6 +47,18 @@ def locked(names: Iterable[str], templates: Iterable[str] = (), *, make: Iterabl
         if text is not None:
             said[scope] = (rate(text), burst)
     return Known(buckets, said, now)
+
+
+def lock(names: Iterable[str]) -> Op[None]:
+    """Lock several buckets before the acts on them: first those that close whole jobs.
+
+    A claim has these before it has turns, and learns only from the turns which others it needs.
+    """
+    asked = set(names)
+    if len(asked) > 1:
+        closing = {row[1] for row in (yield Call("gates_of", {}, [(name,) for name in sorted(asked)]))}
+        yield from locked(closing)
+        yield from locked(asked - closing)
 
 
 def pace(known: Known, limit: Limit, key: str) -> None:
@@ -90,7 +103,10 @@ class Said(NamedTuple):
 
 
 def say_rate(said: Said, limit: Limit | None) -> Op[None]:
-    """Give a limit another rate; what is used up counts at the new one, and what waits for room is judged anew."""
+    """Give a limit another rate; what is used up counts at the new one, and what waits for room gets in line anew.
+
+    It gives up the instants that were promised to it: kept, they would all be found wrong at one moment.
+    """
     known = yield from locked([said.scope], [limit.name] if limit is not None else [], make=[said.scope])
     bucket = known.buckets[said.scope]
     if limit is not None:
@@ -105,7 +121,14 @@ def say_rate(said: Said, limit: Limit | None) -> Op[None]:
     yield from put([bucket], known.now)
     values = {"scope": said.scope, "rate": said.rate, "burst": said.burst, "lasts_ms": said.for_ms, "by": said.by}
     yield from query("say_rate", **values)
-    yield Call("rouse", {}, [(f"limit {said.scope}", EVERYBODY)])
+    yield Call("rejudge", {}, [(f"limit {said.scope}",)])
+
+
+def adjust(said: Said, limit: Limit) -> Op[None]:
+    """Say what a service said of its rate, unless another process has said so already."""
+    rows = yield Call("buckets_named", {}, [(said.scope,)])
+    if not rows or tuple(rows[0][_SAID]) != (said.rate, said.burst, None):
+        yield from say_rate(said, limit)
 
 
 def cool(heats: Sequence[Heat]) -> Op[dict[str, int]]:
@@ -135,14 +158,17 @@ def cool(heats: Sequence[Heat]) -> Op[dict[str, int]]:
 def works(scopes: Iterable[str], *, by_hand: bool = False) -> Op[int]:
     """Scopes whose probe came through, or that a person clears: open for everyone. How many had cooled.
 
-    A call that came through late says nothing of a cool-down that began after it.
+    A call that came through late says nothing of a cool-down that began after it. When it cooled last stays known. Who
+    had room promised gets in line anew: instants have passed unused, and a crowd would want the next one.
     """
     known = yield from locked(scopes)
     opened = [one for one in known.buckets.values() if one.half_open]
     if not by_hand:
         opened = [one for one in opened if one.probing or one.cooling_until <= known.now]
-    rows = [(one.scope, 0, 0, 0, None, one.tat_ns, one.line_ns) for one in opened]
+    rows = [(one.scope, min(one.cooling_until, known.now), 0, 0, None, one.tat_ns, one.tat_ns) for one in opened]
     yield Call("put_cooled", {}, sorted(rows))
+    crowded = sorted(one.scope for one in opened if one.line_ns > one.tat_ns)
+    yield Call("rejudge", {}, [(f"{kind} {scope}",) for scope in crowded for kind in ("limit", "scope")])
     return len(rows)
 
 
@@ -158,6 +184,7 @@ def declare(jobs: Mapping[str, Sequence[str]]) -> Op[None]:
     """The scopes that close whole jobs, as this release declares them; learned ones stay."""
     pairs = [(job, scope) for job, scopes in sorted(jobs.items()) for scope in scopes or ("",)]
     yield Call("drop_gates", {}, pairs)
+    yield Call("declare_gates", {}, pairs)
     yield Call("add_gates", {}, [(job, scope, 0) for job, scope in pairs if scope])
 
 

@@ -6,10 +6,11 @@ those that list them, which look at a bounded number of rows.
 Not here: what the numbers mean (insight), a sentence about them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rota.store.port import Op, query
+from rota.store.sql import Call
 
 NEWEST = 2**62  # an id no row has: "from the newest on"
 SCAN = 20_000  # journal rows one page looks at for a filter: 20 ms on either store
@@ -36,19 +37,42 @@ class RosterRow(NamedTuple):
 
 
 class JobCount(NamedTuple):
-    """What a job has due, coming, running, held and dead, as if no job or roster were paused."""
+    """What a job has due, coming, running, held, dead and stale, as if no job or roster were paused.
+
+    `coming` turns are due within the hour, `next_hour` times; `waiting` is counted for a job without members only.
+    """
 
     job: str
     due: int
-    next_hour: int | None
+    coming: int
+    next_hour: int
     running: int
     held: int
     dead: int
+    stale: int
+    waiting: int
     next_due_at: int | None
 
 
+class Tally(NamedTuple):
+    """The last count of a job that a chore made; `causes` is JSON, `looked` the rows of the largest figure."""
+
+    job: str
+    due: int
+    next_hour: int
+    waiting: int
+    held: int
+    dead: int
+    looked: int
+    causes: str
+    counted_at: int
+
+
 class StaleGroup(NamedTuple):
-    """Stale turns of one job with one cause; `since` is the first failure, or when the first became stale."""
+    """Stale turns of one job with one cause; `since` is the first failure, or when the first became stale.
+
+    `more`: there may be more of them, as not all that is stale was looked at.
+    """
 
     job: str
     roster: str | None
@@ -56,25 +80,7 @@ class StaleGroup(NamedTuple):
     turns: int
     since: int
     member: str | None
-
-
-class DeadGroup(NamedTuple):
-    """Open dead letters of one job."""
-
-    job: str
-    roster: str | None
-    letters: int
-    newest_at: int
-    reason: str
-
-
-class HeldGroup(NamedTuple):
-    """Held turns of one job."""
-
-    job: str
-    roster: str | None
-    turns: int
-    reason: str | None
+    more: bool = False
 
 
 class WorkerRow(NamedTuple):
@@ -271,9 +277,26 @@ def rosters() -> Op[list[RosterRow]]:
     return [RosterRow(*row) for row in (yield from query("rosters"))]
 
 
-def job_counts(asked: Sequence[tuple[str, int]]) -> Op[list[JobCount]]:
-    """What each job (name, period) has due, coming, running, held and dead."""
-    return [JobCount(*row) for row in (yield from query("job_counts", asked))]
+def job_counts(asked: Sequence[tuple[str, int, int]], most: int) -> Op[list[JobCount]]:
+    """What each job (name, period, 1 without members) has, each figure of each priority counted up to `most`."""
+    found = [JobCount(*row) for row in (yield Call("job_counts", {"most": most}, asked))]
+    return [one._replace(next_hour=one.next_hour or one.coming) for one in found]
+
+
+def tallies(jobs: Iterable[str]) -> Op[dict[str, Tally]]:
+    """The last counts of some jobs that a chore made."""
+    return {row[0]: Tally(*row) for row in (yield Call("tallies", {}, [(job,) for job in jobs]))}
+
+
+def stale_groups(job: str, most: int, groups: int) -> Op[list[StaleGroup]]:
+    """Stale turns of a job by cause, most first, of those `most` that have been stale longest."""
+    return [StaleGroup(*row) for row in (yield from query("stale_groups", job=job, most=most, groups=groups))]
+
+
+def same_cause(job: str, error: str, most: int) -> Op[tuple[int, int]]:
+    """How many turns of a job are stale for one cause, and how many were looked at: at most `most`."""
+    rows = yield from query("same_cause", job=job, error=error, most=most)
+    return int(rows[0][0]), int(rows[0][1])
 
 
 def member_states(roster: str, after: str, upto: str) -> Op[list[StateCount]]:

@@ -72,6 +72,14 @@ def undeclared(catalog: Catalog) -> Op[bool]:
     )
 
 
+def lanes(catalog: Catalog) -> Op[None]:
+    """Make the lanes of all jobs, in a transaction that takes nothing else.
+
+    Before `declare`: a caller's transaction may have made one, not committed it yet, and want a row that we hold.
+    """
+    yield Call("add_lanes", {}, sorted((spec.name, spec.priority) for spec in catalog.ordered()))
+
+
 def declare(catalog: Catalog) -> Op[int]:
     """Bring the rows of jobs and rosters to what this process declares; how many changed."""
     yield from query("schema_lock")
@@ -96,9 +104,8 @@ def declare(catalog: Catalog) -> Op[int]:
         values = row._asdict()
         del values["seen_at"]
         yield Call("put_job", values)
-    lanes = [(spec.name, spec.priority) for spec in catalog.ordered()]
     if changed:
-        yield Call("add_lanes", {}, sorted(lanes))
+        yield from lanes(catalog)
     return changed + len(told)
 
 

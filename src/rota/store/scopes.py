@@ -206,7 +206,7 @@ def set_rate(said: Said, limit: Limit | None, deed: Deed) -> Op[None]:
     intervals_ns = yield from _intervals_ns(limit, names, said.scope)
     yield from gates.say_rate(said, limit)
     yield from _rescaled(limit, intervals_ns)
-    yield Call("rejudge", {}, [(f"limit {name}",) for name in (said.scope, *names)])
+    yield Call("rejudge", {}, [(f"limit {name}",) for name in names])
     yield from recorded(deed, 1, {"rate": said.rate, "burst": said.burst, "forMs": said.for_ms})
 
 
@@ -244,13 +244,10 @@ def cool(heat: Heat, deed: Deed) -> Op[int]:
 
 def clear(scopes: Sequence[str], deed: Deed) -> Op[int]:
     """End cool-downs: what waits for them is due, and gets in line anew. How many had cooled."""
+    yield from gates.lock(scopes)
     count = yield from gates.works(scopes, by_hand=True)
     if not count:
         return 0
-    known = yield from gates.locked(scopes)
-    for bucket in known.buckets.values():
-        bucket.line_ns, bucket.changed = bucket.tat_ns, True
-    yield from gates.put(known.buckets.values(), known.now)
     yield Call("rejudge", {}, [(f"{kind} {scope}",) for scope in sorted(scopes) for kind in ("limit", "scope")])
     yield from recorded(deed, count)
     return count

@@ -1,11 +1,12 @@
-"""The operations on turns that run jobs: enqueue, claim, settle, find the lost, keep a lease.
+"""The operations on turns that run jobs: enqueue, claim, settle, keep a lease.
 
 Each is a generator over statements (port.py), runs in one transaction, and may be run again from its start.
 
 Always true: every write that ends an attempt names turn, attempt and incarnation, and answers which ends it
 accepted; the journal, dead letters and roll-ups of an end are written in its transaction or not at all.
 
-Not here: what an outcome means for a turn (engine/settle.py), joins and leaves (members.py), operators' acts.
+Not here: what an outcome means for a turn (engine/settle.py), joins and leaves (members.py), operators' acts,
+what the lost leave behind (reaping.py).
 """
 
 from collections import defaultdict
@@ -110,7 +111,7 @@ def claim(  # noqa: PLR0913 -- one record more would only be unpacked here
     if fused:
         rows = [(ask.job, ask.roster, ask.lease_ms, room.get(ask.job, UNCAPPED)) for ask in asks]
         values = {"most": most, "worker": worker, "cutoff_at": cutoff_at}
-        taken = [Claim(*row) for row in (yield Call("claim", values, rows))]
+        taken = list(map(Claim._make, (yield Call("claim", values, rows))))
     else:
         taken = yield from _claim_by_lane(asks, room, most, worker, cutoff_at)
     if not taken:
@@ -203,8 +204,8 @@ def _claim_by_lane(
 def settle(ends: Sequence[Ending], worker: str, *, fused: bool = False, patient: bool = True) -> Op[Settled]:
     """Write the ends of attempts; those whose lease was lost change nothing and are missing from the answer.
 
-    `fused` takes PostgreSQL's statements that write an end and its journal row at once. Without patience, ends whose
-    followers others are changing are left out too.
+    `fused` takes PostgreSQL's statements that write an end, its journal row and its sums at once. Without patience,
+    ends whose followers others are changing are left out too.
     """
     outlived = _outlived(ends)
     if outlived:
@@ -225,7 +226,7 @@ def settle(ends: Sequence[Ending], worker: str, *, fused: bool = False, patient:
     if others:
         yield Call("write_journal", {}, [line for end in others for line in _lines(end)])
     taken: list[Ending] = [*plain, *others]
-    yield Call("add_rollup", {"worker": worker}, _sums(taken))
+    yield Call("add_rollup", {"worker": worker}, _sums(others if fused else taken))
     yield from follow(taken, others)
     if tend:
         yield Call("retire", {}, [(turn,) for turn, bits in tend.items() if bits & 1])
@@ -258,6 +259,7 @@ def _end_well_fused(ends: Sequence[Well]) -> Op[Answered]:
             one.slot_at,
             one.fresh_ms,
             one.started_at,
+            one.busy_ms,
             slot_of_run(one.claim),
             one.claim.due_at,
             one.journal,
@@ -269,7 +271,7 @@ def _end_well_fused(ends: Sequence[Well]) -> Op[Answered]:
         answered += [(row[0], row[1]) for row in (yield Call("settle_fused", {}, standing))]
     if len(standing) < len(ends):
         gone = [
-            (one.claim.id, one.claim.attempt, one.worker, one.started_at, one.journal)
+            (one.claim.id, one.claim.attempt, one.worker, one.started_at, one.busy_ms, one.journal)
             for one in ends
             if not one.claim.standing
         ]
@@ -286,11 +288,11 @@ def _end_otherwise(ends: Sequence[End]) -> Op[Answered]:
 
 def _outlived(ends: Sequence[Ending]) -> frozenset[tuple[int, int]]:
     """Attempts that the store has surely taken away, because the same worker ends a later one of the same turn."""
+    if len({end.claim.id for end in ends}) == len(ends):
+        return frozenset()
     latest: dict[int, int] = {}
     for end in ends:
         latest[end.claim.id] = max(end.claim.attempt, latest.get(end.claim.id, 0))
-    if len(latest) == len(ends):
-        return frozenset()
     fences = {(end.claim.id, end.claim.attempt) for end in ends}
     return frozenset(fence for fence in fences if fence[1] < latest[fence[0]])
 
@@ -339,32 +341,19 @@ _COUNTED = {"succeeded": 1, "retry": 2, "lost": 2, "dead": 3, "skipped": 4}
 
 def _sums(ends: Sequence[Ending]) -> list[tuple[object, ...]]:
     sums: dict[str, list[int]] = {}
+    job, row = "", [0]
     for end in ends:
-        claim = end.claim
-        row = sums.get(claim.job)
-        if row is None:
-            row = sums[claim.job] = [0] * 8
-        row[_COUNTED.get(end.outcome, 5)] += 1
+        claim, started_at = end.claim, end.started_at
+        if claim.job != job:  # most come in batches of one job
+            job = claim.job
+            row = sums.setdefault(job, [0] * 8)
+        row[1 if type(end) is Well else _COUNTED.get(end.outcome, 5)] += 1
         row[0] += 1
         row[6] += end.busy_ms
-        row[7] += max(0, (end.started_at or 0) - (claim.due_at or 0)) if end.started_at else 0
+        late_ms = started_at - (claim.due_at or 0) if started_at else 0
+        if late_ms > 0:
+            row[7] += late_ms
     return [(job, *row) for job, row in sums.items()]
-
-
-def lost(most: int) -> Op[list[tuple[Claim, str]]]:
-    """Attempts nobody keeps alive any more, locked until the transaction ends, with the worker that had them."""
-    ids = yield from query("lost_ids", most=most)
-    rows = yield from query("turns_by_id", [(row[0],) for row in ids])
-    return [(Claim(*row[:29]), row[29]) for row in sorted(rows, key=itemgetter(0))]
-
-
-def give_back(claim: Claim, worker: str, why: str) -> Op[None]:
-    """Let a lost attempt of a job that this process does not know wait for a process that does."""
-    yield from query("give_back", turn=claim.id, attempt=claim.attempt)
-    who = (claim.job, claim.roster, claim.member)
-    when = (slot_of_run(claim), claim.due_at, claim.start_at)
-    line = Line(claim.id, claim.run, claim.attempt, *who, *when, worker, "lost", why, None, None, 1)
-    yield Call("write_journal", {}, [line])
 
 
 class Held(NamedTuple):
@@ -377,6 +366,7 @@ class Held(NamedTuple):
 
 def beat(worker: str, lease_ms: int, running: int, note: str | None) -> Op[Held | None]:
     """Extend a worker's lease; None when its row is gone and it must introduce itself again."""
+    yield from query("move_leases", worker=worker)
     rows = yield from query("beat", worker=worker, lease_ms=lease_ms, running=running, note=note)
     if not rows:
         return None

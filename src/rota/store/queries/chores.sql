@@ -66,8 +66,11 @@ DELETE FROM rota.pause
 RETURNING id
 
 -- name: prune_workers
--- A lost worker stays visible for a while; what it held was given back long before.
-DELETE FROM rota.worker WHERE lease_until < {now} - CAST(:keep_ms AS bigint) RETURNING incarnation
+-- A lost worker stays visible for a while, and as long as it holds anything: its row says whether it beats.
+DELETE FROM rota.worker
+ WHERE lease_until < {now} - CAST(:keep_ms AS bigint)
+   AND NOT EXISTS (SELECT 1 FROM rota.turn turn WHERE turn.worker = incarnation AND turn.state = 'running')
+RETURNING incarnation
 
 -- name: rollups_to_fold
 -- Rows of finished hours whose worker is gone. A row with sketches stays: they are not sums.
@@ -126,3 +129,18 @@ SELECT counted.roster, counted.job, counted.members, counted.fresh, counted.late
 
 -- name: drop_freshness
 DELETE FROM rota.freshness WHERE roster = :roster AND job NOT IN (SELECT kept.job FROM {rows kept(job text)})
+
+-- name: put_tallies
+INSERT INTO rota.tally AS known (job, due, coming, waiting, held, dead, looked, causes, counted_at)
+SELECT counted.job, counted.due, counted.coming, counted.waiting, counted.held, counted.dead, counted.looked,
+       counted.causes, {now}
+  FROM {rows counted(job text, due bigint, coming bigint, waiting bigint, held bigint, dead bigint, looked bigint,
+       causes text)}
+ WHERE true
+ ORDER BY counted.job
+    ON CONFLICT (job) DO UPDATE SET
+       due = excluded.due, coming = excluded.coming, waiting = excluded.waiting, held = excluded.held,
+       dead = excluded.dead, looked = excluded.looked, causes = excluded.causes, counted_at = excluded.counted_at
+
+-- name: drop_tallies
+DELETE FROM rota.tally WHERE job NOT IN (SELECT kept.job FROM {rows kept(job text)})

@@ -99,6 +99,12 @@ INSERT INTO rota.gate (job, scope, learned)
 SELECT asked.job, asked.scope, asked.learned FROM {rows asked(job text, scope text, learned integer)} WHERE true
 ON CONFLICT (job, scope) DO NOTHING
 
+-- name: declare_gates
+-- What was learned and is declared now is declared.
+UPDATE rota.gate AS gate SET learned = 0
+  FROM {rows asked(job text, scope text)}
+ WHERE gate.job = asked.job AND gate.scope = asked.scope AND gate.learned = 1
+
 -- name: drop_gates
 -- Scopes that jobs declared and declare no more.
 DELETE FROM rota.gate
@@ -113,10 +119,11 @@ SELECT turn.job, turn.id, turn.args, turn.member, member.data, member.owner
   LEFT JOIN rota.member member ON member.roster = turn.roster AND member.key = turn.member
 
 -- name: serial_holders
--- Which turns hold some keys (those still at the run that took the key), and whether any wait for them.
+-- Which turns hold some keys (those still at the run that took the key), and whether any wait for them. A run whose
+-- member has another key since, and that waits for that one, holds none: two that changed places would wait for ever.
 SELECT asked.key,
        (SELECT turn.id FROM rota.serial serial JOIN rota.turn turn ON turn.id = serial.turn AND turn.run = serial.run
-         WHERE serial.key = asked.key),
+         WHERE serial.key = asked.key AND coalesce(turn.waits_for, '') NOT LIKE 'serial %'),
        (SELECT max(turn.due_at) FROM rota.turn turn
          WHERE turn.waits_for = 'serial ' || asked.key AND turn.state = 'waiting')
   FROM {rows asked(key text)}
@@ -129,7 +136,8 @@ SELECT asked.key, asked.turn, asked.run FROM {rows asked(key text, turn bigint, 
  ORDER BY asked.key
     ON CONFLICT (key) DO UPDATE SET turn = excluded.turn, run = excluded.run
  WHERE known.turn = excluded.turn
-    OR NOT EXISTS (SELECT 1 FROM rota.turn turn WHERE turn.id = known.turn AND turn.run = known.run)
+    OR NOT EXISTS (SELECT 1 FROM rota.turn turn WHERE turn.id = known.turn AND turn.run = known.run
+                      AND coalesce(turn.waits_for, '') NOT LIKE 'serial %')
 RETURNING key, turn
 
 -- name: rouse
@@ -171,11 +179,12 @@ SELECT asked.scope, {now} + asked.lease_ms, {now} FROM {rows asked(scope text, l
 ON CONFLICT (scope) DO UPDATE SET closed_until = excluded.closed_until, changed_at = excluded.changed_at
 
 -- name: rest_batch
--- The pause of a batch begins when its last run has ended.
-UPDATE rota.bucket AS bucket SET closed_until = {now} + ended.pause_ms, changed_at = {now}
+-- The pause of a batch begins when its last run has ended; its bucket may be forgotten, if that took more than a day.
+INSERT INTO rota.bucket (scope, closed_until, changed_at)
+SELECT ended.scope, {now} + ended.pause_ms, {now}
   FROM {rows ended(job text, scope text, pause_ms bigint)}
- WHERE bucket.scope = ended.scope
-   AND NOT EXISTS (SELECT 1 FROM rota.turn turn WHERE turn.job = ended.job AND turn.state = 'running')
+ WHERE NOT EXISTS (SELECT 1 FROM rota.turn turn WHERE turn.job = ended.job AND turn.state = 'running')
+ON CONFLICT (scope) DO UPDATE SET closed_until = excluded.closed_until, changed_at = excluded.changed_at
 
 -- name: cooling
 -- What cools now, or has cooled and nobody has shown since that it works.
@@ -278,11 +287,11 @@ SELECT asked.job,
   FROM {rows asked(job text)}
 
 -- name: serial_runs
--- The runs that hold some keys.
+-- The runs that hold some keys, as `serial_holders` says it.
 SELECT serial.key, turn.id, turn.run, turn.job, turn.state, turn.due_at
   FROM {rows asked(key text)}
   JOIN rota.serial serial ON serial.key = asked.key
-  JOIN rota.turn turn ON turn.id = serial.turn AND turn.run = serial.run
+  JOIN rota.turn turn ON turn.id = serial.turn AND turn.run = serial.run AND coalesce(turn.waits_for, '') NOT LIKE 'serial %'
 
 -- name: waiting_run
 -- A run that has not started, by its turn and number.
@@ -313,6 +322,20 @@ DELETE FROM rota.bucket
                     AND idle.cooling_until < {now} AND idle.closed_until < {now}
                   LIMIT :most)
    AND changed_at < {now} - CAST(:keep_ms AS bigint) AND rate IS NULL
+RETURNING scope
+
+-- name: prune_gates
+-- Scopes that jobs were refused under, and that have not cooled for long: what is refused again is learned again.
+DELETE FROM rota.gate
+ WHERE learned = 1 AND (job, scope) IN (
+       SELECT idle.job, idle.scope
+         FROM rota.gate idle LEFT JOIN rota.bucket bucket ON bucket.scope = idle.scope
+        WHERE idle.learned = 1
+          AND (bucket.scope IS NULL
+               OR (bucket.cooling_until < {now} - CAST(:keep_ms AS bigint) AND bucket.closed_until < {now}))
+          AND NOT EXISTS (SELECT 1 FROM rota.turn turn
+                           WHERE turn.waits_for = 'scope ' || idle.scope AND turn.state = 'waiting')
+        LIMIT :most)
 RETURNING scope
 
 -- name: serial_page

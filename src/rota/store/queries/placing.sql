@@ -74,9 +74,11 @@ SELECT turn.id, turn.job, turn.era
                       WHERE one.roster = :roster AND one.member = asked.key AND one.standing = 1 OFFSET 0) AS turn
 
 -- name: turn_ids_of_job
+-- One look for each key: joined, PostgreSQL reads all turns of the job for each page while a table has no statistics yet.
 SELECT turn.member, turn.id, turn.era
-  FROM {rows asked(key text)} CROSS JOIN rota.turn turn
- WHERE turn.job = :job AND turn.roster = :roster AND turn.member = asked.key
+  FROM {rows asked(key text)}
+  JOIN rota.turn turn ON turn.id = (SELECT one.id FROM rota.turn one
+                                     WHERE one.job = :job AND one.roster = :roster AND one.member = asked.key)
 
 -- name: turn_id_alone
 SELECT turn.id, turn.era FROM rota.turn turn WHERE turn.job = :job AND turn.member IS NULL AND turn.standing = 1

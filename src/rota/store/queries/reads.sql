@@ -12,8 +12,9 @@ SELECT lane.job, NULL, '', NULL, 60000, 1000000 FROM rota.lane lane
  GROUP BY lane.job
 
 -- name: few_turns
--- How many turns a roster has, counted no further than :most.
-SELECT count(*) FROM (SELECT 1 FROM rota.turn turn WHERE turn.roster = :roster AND turn.member IS NOT NULL LIMIT :most) AS few
+-- How many turns a roster has, counted no further than :most; in order, as else PostgreSQL may read the table for it.
+SELECT count(*) FROM (SELECT 1 FROM rota.turn turn WHERE turn.roster = :roster AND turn.member IS NOT NULL
+                       ORDER BY turn.member LIMIT :most) AS few
 
 -- name: page_end
 -- The last of the next :most keys after one, and how many there are.
@@ -54,76 +55,104 @@ SELECT counted.job, counted.members, counted.fresh, counted.late, counted.stale,
   FROM rota.freshness counted WHERE counted.roster = :roster
 
 -- name: job_counts
--- CROSS JOIN: SQLite then keeps the order, lane by lane, and reads no turn that is not due.
--- For each job: due now, due within the hour (a short period comes round several times in it), running, held, open dead
--- letters, the next due instant. Pauses of jobs and rosters are the reader's to apply; members' are in the index.
+-- For each job: due now, due within the hour as turns and as runs (a short period comes round several times in it),
+-- running, held, open dead letters, stale (paused ones too), waiting (of a job alone), the next due instant.
+-- Each is counted no further than :most, in the order of its index and lane by lane, so that nothing else is read;
+-- for dead letters a range in place of `=`, as else PostgreSQL reads all that ever died in the order of that index.
+-- Pauses of jobs and rosters are the reader's to apply; members' are in the index.
 SELECT asked.job,
-       (SELECT count(*) FROM rota.lane lane CROSS JOIN rota.turn turn
-         WHERE lane.job = asked.job AND turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting' AND turn.paused = 0 AND turn.due_at <= {now}),
-       (SELECT CAST(sum(CASE WHEN asked.period_ms < 3600000 THEN ({now} + 3600000 - turn.due_at) / asked.period_ms + 1
-                        ELSE 1 END) AS bigint)
-          FROM rota.lane lane CROSS JOIN rota.turn turn
-         WHERE lane.job = asked.job AND turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting' AND turn.paused = 0 AND turn.due_at > {now}
-           AND turn.due_at <= {now} + 3600000),
+       (SELECT CAST(coalesce(sum((SELECT count(*) FROM (
+                   SELECT 1 FROM rota.turn turn
+                    WHERE turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting'
+                      AND turn.paused = 0 AND turn.due_at <= {now}
+                    ORDER BY turn.due_at LIMIT :most) AS few)), 0) AS bigint)
+          FROM rota.lane lane WHERE lane.job = asked.job),
+       (SELECT CAST(coalesce(sum((SELECT count(*) FROM (
+                   SELECT 1 FROM rota.turn turn
+                    WHERE turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting'
+                      AND turn.paused = 0 AND turn.due_at > {now} AND turn.due_at <= {now} + 3600000
+                    ORDER BY turn.due_at LIMIT :most) AS few)), 0) AS bigint)
+          FROM rota.lane lane WHERE lane.job = asked.job),
+       (SELECT CAST(coalesce(sum((SELECT sum(({now} + 3600000 - few.due_at) / asked.period_ms + 1) FROM (
+                   SELECT turn.due_at FROM rota.turn turn
+                    WHERE turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting'
+                      AND turn.paused = 0 AND turn.due_at > {now} AND turn.due_at <= {now} + 3600000
+                    ORDER BY turn.due_at LIMIT :most) AS few)), 0) AS bigint)
+          FROM rota.lane lane WHERE lane.job = asked.job AND asked.period_ms < 3600000),
        (SELECT count(*) FROM rota.turn turn WHERE turn.job = asked.job AND turn.state = 'running'),
-       (SELECT count(*) FROM rota.turn turn WHERE turn.job = asked.job AND turn.state = 'held'),
-       (SELECT count(*) FROM rota.dead_letter dead WHERE dead.job = asked.job AND dead.requeued_at IS NULL),
+       (SELECT count(*) FROM (SELECT 1 FROM rota.turn turn WHERE turn.job = asked.job AND turn.state = 'held'
+                               ORDER BY turn.id LIMIT :most) AS few),
+       (SELECT count(*) FROM (SELECT 1 FROM rota.dead_letter dead
+                               WHERE dead.job >= asked.job AND dead.job <= asked.job AND dead.requeued_at IS NULL
+                               ORDER BY dead.job, dead.died_at LIMIT :most) AS few),
+       (SELECT count(*) FROM (SELECT 1 FROM rota.turn turn
+                               WHERE turn.job = asked.job AND turn.stale_at < {now} AND turn.stale_at IS NOT NULL
+                               ORDER BY turn.stale_at LIMIT :most) AS few),
+       (SELECT CAST(coalesce(sum((SELECT count(*) FROM (
+                   SELECT 1 FROM rota.turn turn
+                    WHERE turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting'
+                      AND turn.paused = 0 AND turn.due_at IS NOT NULL
+                    ORDER BY turn.due_at LIMIT :most) AS few)), 0) AS bigint)
+          FROM rota.lane lane WHERE lane.job = asked.job AND asked.alone = 1),
        (SELECT min((SELECT turn.due_at FROM rota.turn turn
                      WHERE turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting'
                        AND turn.paused = 0 AND turn.due_at IS NOT NULL
                      ORDER BY turn.due_at LIMIT 1))
           FROM rota.lane lane WHERE lane.job = asked.job)
-  FROM {rows asked(job text, period_ms bigint)}
+  FROM {rows asked(job text, period_ms bigint, alone integer)}
+
+-- name: tallies
+-- The last count of some jobs.
+SELECT tally.job, tally.due, tally.coming, tally.waiting, tally.held, tally.dead, tally.looked, tally.causes, tally.counted_at
+  FROM {rows asked(job text)} JOIN rota.tally tally ON tally.job = asked.job
 
 -- name: turns_of_jobs
--- How many turns of members a job has, counted no further than :most.
+-- How many turns of members a job has, counted no further than :most, in order too.
 SELECT asked.job, (SELECT count(*) FROM (SELECT 1 FROM rota.turn turn
                                           WHERE turn.job = asked.job AND turn.roster = asked.roster
-                                            AND turn.member IS NOT NULL LIMIT :most) AS few)
+                                            AND turn.member IS NOT NULL
+                                          ORDER BY turn.member LIMIT :most) AS few)
   FROM {rows asked(job text, roster text)}
 
--- name: waiting_of_jobs
--- How many turns of jobs without members wait for an instant.
-SELECT asked.job,
-       (SELECT count(*) FROM rota.lane lane CROSS JOIN rota.turn turn
-         WHERE lane.job = asked.job AND turn.job = lane.job AND turn.priority = lane.priority AND turn.state = 'waiting'
-           AND turn.paused = 0 AND turn.due_at IS NOT NULL)
-  FROM {rows asked(job text)}
-
 -- name: stale_groups
--- Stale turns of each job by cause; the index on (job, stale_at) is read as far as there are stale ones.
-SELECT turn.job, turn.roster, turn.error, count(*), min(coalesce(turn.failing_since, turn.stale_at)), min(turn.member)
-  FROM {rows asked(job text)}
-  JOIN rota.turn turn ON turn.job = asked.job AND turn.stale_at < {now} AND turn.stale_at IS NOT NULL AND turn.paused = 0
- GROUP BY turn.job, turn.roster, turn.error
+-- Stale turns of a job by cause, of those that have been stale longest :most.
+SELECT few.job, few.roster, few.error, count(*), min(few.since), min(few.member)
+  FROM (SELECT turn.job, turn.roster, turn.error, turn.member, turn.paused,
+               coalesce(turn.failing_since, turn.stale_at) AS since
+          FROM rota.turn turn
+         WHERE turn.job = :job AND turn.stale_at < {now} AND turn.stale_at IS NOT NULL
+         ORDER BY turn.stale_at LIMIT :most) AS few
+ WHERE few.paused = 0
+ GROUP BY few.job, few.roster, few.error
  ORDER BY count(*) DESC
- LIMIT :most
+ LIMIT :groups
 
 -- name: errors_named
 SELECT error.job, error.fingerprint, error.kind, error.message, error.place
   FROM {rows asked(job text, fingerprint text)}
   JOIN rota.error error ON error.job = asked.job AND error.fingerprint = asked.fingerprint
 
--- name: dead_groups
-SELECT dead.job, dead.roster, count(*), max(dead.died_at),
-       (SELECT newest.reason FROM rota.dead_letter newest
-         WHERE newest.job = dead.job AND newest.requeued_at IS NULL ORDER BY newest.died_at DESC LIMIT 1)
-  FROM rota.dead_letter dead WHERE dead.requeued_at IS NULL
- GROUP BY dead.job, dead.roster
- ORDER BY count(*) DESC
- LIMIT :most
+-- name: dead_newest
+-- When the newest open dead letter of some jobs died, and of what.
+SELECT dead.job, dead.died_at, dead.reason
+  FROM {rows asked(job text)}
+  JOIN rota.dead_letter dead ON dead.id = (SELECT newest.id FROM rota.dead_letter newest
+                                            WHERE newest.job >= asked.job AND newest.job <= asked.job
+                                              AND newest.requeued_at IS NULL
+                                            ORDER BY newest.job DESC, newest.died_at DESC LIMIT 1)
 
--- name: held_groups
-SELECT turn.job, turn.roster, count(*), min(turn.reason) FROM rota.turn turn WHERE turn.state = 'held'
- GROUP BY turn.job, turn.roster
- ORDER BY count(*) DESC
- LIMIT :most
+-- name: held_reasons
+-- Why the turn of each of some jobs that was made first among the held ones is on hold.
+SELECT asked.job, (SELECT turn.reason FROM rota.turn turn WHERE turn.job = asked.job AND turn.state = 'held'
+                    ORDER BY turn.id LIMIT 1)
+  FROM {rows asked(job text)}
 
 -- name: long_pauses
--- Pauses older than a day, and members' whose end has passed though their turns are still marked.
+-- Pauses older than a day, those that a handler asked for (PauseJob: somebody must act), and members' whose end has
+-- passed though their turns are still marked.
 SELECT pause.scope, pause.name, pause.by, pause.reason, pause.since, pause.until FROM rota.pause pause
  WHERE pause.ended_at IS NULL AND pause.scope <> 'all'
-   AND ((pause.since < {now} - 86400000 AND (pause.until IS NULL OR pause.until > {now}))
+   AND (((pause.since < {now} - 86400000 OR pause.by = 'rota') AND (pause.until IS NULL OR pause.until > {now}))
         OR (pause.scope = 'member' AND pause.until < {now} - 60000))
  ORDER BY pause.since
  LIMIT :most
@@ -170,17 +199,18 @@ SELECT turn.id, turn.job, turn.state, turn.due_at, turn.slot_at, turn.manual, tu
  LIMIT :most
 
 -- name: failures_since
--- How often a turn has failed since an instant, and by how many causes; counted no further than :most.
+-- How often a turn has failed since an instant, and by how many causes, among the last :scan rows of its journal.
 SELECT count(*), count(DISTINCT few.error)
-  FROM (SELECT journal.error FROM rota.journal journal
-         WHERE journal.turn = :turn AND journal.ended_at >= CAST(:since_at AS bigint)
-           AND journal.outcome IN ('retry', 'dead', 'lost')
-         LIMIT :most) AS few
+  FROM (SELECT journal.error, journal.outcome, journal.ended_at FROM rota.journal journal
+         WHERE journal.turn = :turn ORDER BY journal.run DESC LIMIT :scan) AS few
+ WHERE few.ended_at >= CAST(:since_at AS bigint) AND few.outcome IN ('retry', 'dead', 'lost')
 
 -- name: same_cause
--- How many members of the job are stale for the same cause.
-SELECT count(*) FROM rota.turn turn
- WHERE turn.job = :job AND turn.stale_at < {now} AND turn.stale_at IS NOT NULL AND turn.paused = 0 AND turn.error = :error
+-- How many members of the job are stale for the same cause, of those that have been stale longest :most.
+SELECT coalesce(sum(CASE WHEN few.paused = 0 AND few.error = :error THEN 1 ELSE 0 END), 0), count(*)
+  FROM (SELECT turn.paused, turn.error FROM rota.turn turn
+         WHERE turn.job = :job AND turn.stale_at < {now} AND turn.stale_at IS NOT NULL
+         ORDER BY turn.stale_at LIMIT :most) AS few
 
 -- name: runs
 -- The journal backwards from an id. Filters look at no more than :scan rows, so that no page reads all of history.
@@ -201,17 +231,38 @@ SELECT min(part.id), count(*) FROM (SELECT journal.id FROM rota.journal journal
          WHERE journal.id < CAST(:before AS bigint) ORDER BY journal.id DESC LIMIT :scan) AS part
 
 -- name: runs_of_turns
--- The journal of some turns, newest first: of a member, or of one run.
+-- The journal of some turns, newest first: of a member, or of one run. Of each turn no more than a page is taken, its
+-- newest runs first, so that all it ever did is not sorted.
 SELECT journal.id, journal.turn, journal.run, journal.attempt, journal.job, journal.roster, journal.member, journal.slot_at,
        journal.due_at, journal.started_at, journal.ended_at, journal.worker, journal.outcome, journal.reason, journal.link,
        journal.error, journal.slots
   FROM {rows asked(turn bigint)}
-  JOIN rota.journal journal ON journal.turn = asked.turn
- WHERE journal.id < CAST(:before AS bigint) AND (CAST(:run AS bigint) IS NULL OR journal.run = :run)
-   AND (CAST(:job AS text) IS NULL OR journal.job = :job)
-   AND (CAST(:outcome AS text) IS NULL OR journal.outcome = :outcome)
-   AND (CAST(:error AS text) IS NULL OR journal.error = :error)
-   AND (CAST(:since_at AS bigint) IS NULL OR journal.ended_at >= :since_at)
+ CROSS JOIN rota.journal journal
+ WHERE journal.id IN (SELECT newest.id FROM rota.journal newest
+        WHERE newest.turn = asked.turn AND newest.id < CAST(:before AS bigint)
+          AND (CAST(:run AS bigint) IS NULL OR newest.run = :run)
+          AND (CAST(:job AS text) IS NULL OR newest.job = :job)
+          AND (CAST(:outcome AS text) IS NULL OR newest.outcome = :outcome)
+          AND (CAST(:error AS text) IS NULL OR newest.error = :error)
+          AND (CAST(:since_at AS bigint) IS NULL OR newest.ended_at >= :since_at)
+        ORDER BY newest.run DESC LIMIT :most)
+ ORDER BY journal.id DESC
+ LIMIT :most
+
+-- name: runs_of_turns@postgres
+-- The journal is partitioned by day: looking its rows up again by their ids would ask every day.
+SELECT journal.id, journal.turn, journal.run, journal.attempt, journal.job, journal.roster, journal.member, journal.slot_at,
+       journal.due_at, journal.started_at, journal.ended_at, journal.worker, journal.outcome, journal.reason, journal.link,
+       journal.error, journal.slots
+  FROM {rows asked(turn bigint)}
+ CROSS JOIN LATERAL (SELECT newest.* FROM rota.journal newest
+        WHERE newest.turn = asked.turn AND newest.id < CAST(:before AS bigint)
+          AND (CAST(:run AS bigint) IS NULL OR newest.run = :run)
+          AND (CAST(:job AS text) IS NULL OR newest.job = :job)
+          AND (CAST(:outcome AS text) IS NULL OR newest.outcome = :outcome)
+          AND (CAST(:error AS text) IS NULL OR newest.error = :error)
+          AND (CAST(:since_at AS bigint) IS NULL OR newest.ended_at >= :since_at)
+        ORDER BY newest.run DESC LIMIT :most) AS journal
  ORDER BY journal.id DESC
  LIMIT :most
 
@@ -245,9 +296,13 @@ SELECT audit.id, audit.at, audit.by, audit.act, audit.target, audit.count, audit
  LIMIT :most
 
 -- name: failing_members
--- Data of members that are stale in a job for one cause.
-SELECT member.data FROM rota.turn turn JOIN rota.member member ON member.roster = turn.roster AND member.key = turn.member
- WHERE turn.job = :job AND turn.stale_at < {now} AND turn.stale_at IS NOT NULL AND turn.paused = 0 AND turn.error = :error
+-- Data of members that are stale in a job for one cause, of those that have been stale longest :looked.
+SELECT member.data
+  FROM (SELECT turn.roster, turn.member, turn.paused, turn.error FROM rota.turn turn
+         WHERE turn.job = :job AND turn.stale_at < {now} AND turn.stale_at IS NOT NULL
+         ORDER BY turn.stale_at LIMIT :looked) AS few
+  JOIN rota.member member ON member.roster = few.roster AND member.key = few.member
+ WHERE few.paused = 0 AND few.error = :error
  LIMIT :most
 
 -- name: sample_members

@@ -95,9 +95,11 @@ UPDATE rota.turn SET
 RETURNING id, job, roster, member, key, args, standing, due_at, slot_at, priority, manual, caught, run, attempt, tries,
           losses, waited_ms, phase_ms, prior_start_at, start_at, done, failed, steps, leased_until, {now}
 
--- name: claim
+-- name: claim@postgres
 -- PostgreSQL: all lanes in one statement, rows others hold are skipped, pauses are read in the same statement.
--- Measured against one statement for each lane: 9 jobs of which one has work, 5 times as fast.
+-- Measured against one statement for each lane: 9 jobs of which one has work, 5 times as fast. The array and the member
+-- looked up row by row keep the plan to what was picked, whatever the statistics; the UPDATE answers by itself, so that
+-- no row is copied twice.
 WITH lanes AS MATERIALIZED (
     SELECT asked.job, asked.lease_ms, asked.room, lane.priority
       FROM {rows asked(job text, roster text, lease_ms bigint, room bigint)}
@@ -109,9 +111,9 @@ WITH lanes AS MATERIALIZED (
        AND NOT EXISTS (SELECT 1 FROM rota.gate gate JOIN rota.bucket bucket ON bucket.scope = gate.scope
                         WHERE gate.job = asked.job AND (bucket.closed_until > {now} OR bucket.failures > 0))
 ), picked AS MATERIALIZED (
-    SELECT first.id, lanes.lease_ms
+    SELECT first.id, first.roster, first.member, lanes.lease_ms
       FROM lanes CROSS JOIN LATERAL (
-           SELECT turn.id, turn.priority, turn.due_at FROM rota.turn turn
+           SELECT turn.id, turn.priority, turn.due_at, turn.roster, turn.member FROM rota.turn turn
             WHERE turn.job = lanes.job AND turn.priority = lanes.priority AND turn.state = 'waiting' AND turn.paused = 0
               AND turn.due_at <= {now} AND turn.due_at <= CAST(:cutoff_at AS bigint)
             ORDER BY turn.due_at, turn.id
@@ -119,20 +121,23 @@ WITH lanes AS MATERIALIZED (
             {lock skip}) AS first
      ORDER BY first.priority, first.due_at, first.id
      LIMIT CAST(:most AS bigint)
-), taken AS (
-    UPDATE rota.turn SET
-           state = 'running', worker = :worker, done = 0, waits_for = NULL, attempt = attempt + 1, tries = tries + 1,
-           leased_until = {now} + picked.lease_ms,
-           prior_start_at = CASE WHEN tries = 0 AND caught < 2 THEN start_at ELSE prior_start_at END,
-           start_at = CASE WHEN tries = 0 AND caught < 2 THEN {now} ELSE start_at END
-      FROM picked WHERE turn.id = picked.id
-    RETURNING turn.*
+), known AS MATERIALIZED (
+    SELECT picked.id, picked.lease_ms, member.zone, member.data, member.owner, member.weight
+      FROM picked LEFT JOIN LATERAL (
+           SELECT one.zone, one.data, one.owner, one.weight FROM rota.member one
+            WHERE one.roster = picked.roster AND one.key = picked.member
+            LIMIT 1) AS member ON true
 )
-SELECT taken.id, taken.job, taken.roster, taken.member, taken.key, taken.args, taken.standing, taken.due_at, taken.slot_at,
-       taken.priority, taken.manual, taken.caught, taken.run, taken.attempt, taken.tries, taken.losses, taken.waited_ms,
-       taken.phase_ms, taken.prior_start_at, taken.start_at, taken.done, taken.failed, taken.steps, taken.leased_until, {now},
-       member.zone, member.data, member.owner, member.weight
-  FROM taken LEFT JOIN rota.member member ON member.roster = taken.roster AND member.key = taken.member
+UPDATE rota.turn AS turn SET
+       state = 'running', worker = :worker, done = 0, waits_for = NULL, attempt = turn.attempt + 1, tries = turn.tries + 1,
+       leased_until = {now} + known.lease_ms,
+       prior_start_at = CASE WHEN turn.tries = 0 AND turn.caught < 2 THEN turn.start_at ELSE turn.prior_start_at END,
+       start_at = CASE WHEN turn.tries = 0 AND turn.caught < 2 THEN {now} ELSE turn.start_at END
+  FROM known WHERE turn.id = ANY (ARRAY(SELECT picked.id FROM picked)) AND turn.id = known.id
+RETURNING turn.id, turn.job, turn.roster, turn.member, turn.key, turn.args, turn.standing, turn.due_at, turn.slot_at,
+          turn.priority, turn.manual, turn.caught, turn.run, turn.attempt, turn.tries, turn.losses, turn.waited_ms,
+          turn.phase_ms, turn.prior_start_at, turn.start_at, turn.done, turn.failed, turn.steps, turn.leased_until, {now},
+          known.zone, known.data, known.owner, known.weight
 
 -- name: members_of
 -- The members of some turns, by turn.
@@ -158,8 +163,8 @@ SELECT min(CASE WHEN soon.open_at > soon.due_at THEN soon.open_at ELSE soon.due_
 ) AS soon
 
 -- name: glance
--- What an idle worker asks once a poll, in one statement: when the next turn comes up, whether an attempt is lost, whether
--- a pause is over.
+-- What an idle worker asks once a poll, in one statement: when the next turn comes up, whether an attempt may be lost (its
+-- worker's lease is over, or began an hour ahead: the clock stepped back), whether a pause is over.
 SELECT (SELECT min(CASE WHEN soon.open_at > soon.due_at THEN soon.open_at ELSE soon.due_at END) - {now} FROM (
             SELECT (SELECT max(bucket.closed_until) FROM rota.gate gate JOIN rota.bucket bucket ON bucket.scope = gate.scope
                      WHERE gate.job = lane.job) AS open_at,
@@ -177,7 +182,8 @@ SELECT (SELECT min(CASE WHEN soon.open_at > soon.due_at THEN soon.open_at ELSE s
                 WHERE turn.state = 'running'
                   AND (turn.leased_until < {now}
                        OR NOT EXISTS (SELECT 1 FROM rota.worker worker
-                                       WHERE worker.incarnation = turn.worker AND worker.lease_until >= {now}))),
+                                       WHERE worker.incarnation = turn.worker AND worker.lease_until >= {now}
+                                         AND worker.beat_at <= {now} + 3600000))),
        EXISTS (SELECT 1 FROM rota.pause pause WHERE pause.ended_at IS NULL AND pause.until <= {now})
 
 -- name: lock_jobs
@@ -376,11 +382,12 @@ UPDATE rota.turn AS turn SET
 RETURNING id, on_end
 
 -- name: settle_fused@postgres
--- PostgreSQL: the same with its journal row, in one statement and without a second lock; nine short arrays where the
--- two statements for any end take thirty-three. The array keeps the plan to the turns that end, whatever the statistics.
+-- PostgreSQL: the same with its journal row and the sums of its hour, in one statement and without a second lock; ten
+-- short arrays where the two statements for any end take thirty-three. The array keeps the plan to the turns that end,
+-- whatever the statistics.
 WITH ends AS MATERIALIZED (
     SELECT * FROM {rows given(turn_id bigint, fence integer, holder text, next_at bigint, fresh_ms bigint,
-                              began_at bigint, was_slot_at bigint, was_due_at bigint, kept boolean)}
+                              began_at bigint, busy_ms bigint, was_slot_at bigint, was_due_at bigint, kept boolean)}
 ), done AS (
     UPDATE rota.turn AS turn SET
            state = 'waiting', worker = NULL, leased_until = NULL, cancel = 0, manual = 0, caught = 0,
@@ -390,25 +397,40 @@ WITH ends AS MATERIALIZED (
       FROM ends WHERE turn.id = ANY (ARRAY(SELECT one.turn_id FROM ends one))
        AND turn.id = ends.turn_id AND turn.attempt = ends.fence AND turn.worker = ends.holder
     RETURNING turn.id, turn.run - 1 AS run, turn.attempt, turn.job, turn.roster, turn.member, turn.on_end, ends.holder,
-              ends.began_at, ends.was_slot_at, ends.was_due_at, ends.kept
+              ends.began_at, ends.busy_ms, ends.was_slot_at, ends.was_due_at, ends.kept
 ), written AS (
     INSERT INTO rota.journal (turn, run, attempt, job, roster, member, slot_at, due_at, started_at, ended_at, worker, outcome)
     SELECT id, run, attempt, job, roster, member, was_slot_at, was_due_at, began_at, {now}, holder, 'succeeded'
       FROM done WHERE kept
+), summed AS (
+    INSERT INTO rota.rollup AS known (job, hour_at, worker, runs, succeeded, busy_ms, late_ms)
+    SELECT job, {now} - {now} % 3600000, holder, count(*), count(*), sum(busy_ms), sum(greatest(began_at - was_due_at, 0))
+      FROM done GROUP BY job, holder ORDER BY job
+        ON CONFLICT (job, hour_at, worker) DO UPDATE SET
+           runs = known.runs + excluded.runs, succeeded = known.succeeded + excluded.succeeded,
+           busy_ms = known.busy_ms + excluded.busy_ms, late_ms = known.late_ms + excluded.late_ms
 )
 SELECT id, on_end FROM done
 
 -- name: finish_fused@postgres
--- PostgreSQL: one-offs that simply succeeded go, and leave their journal row, in one statement.
+-- PostgreSQL: one-offs that simply succeeded go, and leave their journal row and sums, in one statement.
 WITH ends AS MATERIALIZED (
-    SELECT * FROM {rows given(turn_id bigint, fence integer, holder text, began_at bigint, kept boolean)}
+    SELECT * FROM {rows given(turn_id bigint, fence integer, holder text, began_at bigint, busy_ms bigint, kept boolean)}
 ), done AS (
     DELETE FROM rota.turn turn USING ends
      WHERE turn.id = ANY (ARRAY(SELECT one.turn_id FROM ends one))
        AND turn.id = ends.turn_id AND turn.attempt = ends.fence AND turn.worker = ends.holder
-    RETURNING turn.id, turn.run, turn.attempt, turn.job, turn.due_at, ends.holder, ends.began_at, ends.kept
+    RETURNING turn.id, turn.run, turn.attempt, turn.job, turn.due_at AS was_due_at, ends.holder, ends.began_at, ends.busy_ms,
+              ends.kept
 ), written AS (
     INSERT INTO rota.journal (turn, run, attempt, job, due_at, started_at, ended_at, worker, outcome)
-    SELECT id, run, attempt, job, due_at, began_at, {now}, holder, 'succeeded' FROM done WHERE kept
+    SELECT id, run, attempt, job, was_due_at, began_at, {now}, holder, 'succeeded' FROM done WHERE kept
+), summed AS (
+    INSERT INTO rota.rollup AS known (job, hour_at, worker, runs, succeeded, busy_ms, late_ms)
+    SELECT job, {now} - {now} % 3600000, holder, count(*), count(*), sum(busy_ms), sum(greatest(began_at - was_due_at, 0))
+      FROM done GROUP BY job, holder ORDER BY job
+        ON CONFLICT (job, hour_at, worker) DO UPDATE SET
+           runs = known.runs + excluded.runs, succeeded = known.succeeded + excluded.succeeded,
+           busy_ms = known.busy_ms + excluded.busy_ms, late_ms = known.late_ms + excluded.late_ms
 )
 SELECT id FROM done

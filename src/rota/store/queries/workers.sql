@@ -29,10 +29,11 @@ SELECT by, reason, since, until FROM rota.pause
  WHERE scope = 'all' AND ended_at IS NULL AND (until IS NULL OR until > {now})
 
 -- name: take_lease
--- Small leases for the tick and the chores: whoever finds it free or over holds it.
+-- Small leases for the tick and the chores: whoever finds it free or over holds it. One that ends more than an hour later
+-- than it could was taken before the clock stepped back.
 INSERT INTO rota.lease AS known (name, holder, until) VALUES (:name, :holder, {now} + :lease_ms)
 ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
- WHERE known.until < {now} OR known.holder = excluded.holder
+ WHERE known.until < {now} OR known.holder = excluded.holder OR known.until > excluded.until + 3600000
 RETURNING until
 
 -- name: lease_left
@@ -43,7 +44,13 @@ DELETE FROM rota.lease WHERE name = :name AND holder = :holder
 
 -- name: beat_fused
 -- PostgreSQL: extend the lease and say what is held, in one statement; a row with id -1 says that the worker is known.
-WITH beaten AS (
+-- The first part is `move_leases`.
+WITH moved AS (
+    UPDATE rota.turn AS turn SET leased_until = turn.leased_until + ({now} - worker.beat_at)
+      FROM rota.worker worker
+     WHERE worker.incarnation = :worker AND worker.lease_until < {now} - 3600000
+       AND turn.worker = :worker AND turn.state = 'running'
+), beaten AS (
     UPDATE rota.worker SET beat_at = {now}, lease_until = {now} + CAST(:lease_ms AS bigint),
            running = CAST(:running AS integer), note = CAST(:note AS text)
      WHERE incarnation = :worker
