@@ -73,6 +73,7 @@ class Standing(NamedTuple):
     stale_at: int | None
     priority: int
     manual: int
+    used_slot_at: int | None
     zone: str | None
     data: str | None
     weight: int | None
@@ -80,6 +81,10 @@ class Standing(NamedTuple):
     def upcoming(self, now_ms: int) -> bool:
         """Whether its next slot still lies ahead, so that it may be another one."""
         return self.state != "running" and (self.slot_at is None or self.slot_at > now_ms)
+
+    def free_after(self, now_ms: int) -> int:
+        """After which instant another next slot may lie: after those it was run for, though the clock went back."""
+        return max(now_ms, self.used_slot_at or 0)
 
     def with_slot(self, slot_at: int | None, spec: JobSpec) -> "Standing":
         """The same turn with another next slot; a due time that is not the slot's (by hand) stays."""
@@ -258,7 +263,7 @@ def reseen(spec: JobSpec, turn: Standing, member: Stored, now_ms: int) -> Standi
         return turn._replace(on_end=turn.on_end | AGAIN)
     if not turn.upcoming(now_ms):
         return turn
-    return turn.with_slot(next_slot(spec, turn.phase_ms, member.zone, member.data, now_ms), spec)
+    return turn.with_slot(next_slot(spec, turn.phase_ms, member.zone, member.data, turn.free_after(now_ms)), spec)
 
 
 def repinned(spec: JobSpec, turn: Standing, weight: int, loads: Loads, slot: int) -> Standing:
@@ -292,7 +297,7 @@ def settled(spec: JobSpec, turn: Standing, now_ms: int) -> Standing:
         return turn
     if isinstance(spec.schedule, Every):
         return shifted(spec, turn, turn.phase_ms)
-    return turn.with_slot(next_slot(spec, turn.phase_ms, turn.zone, turn.data, now_ms), spec)
+    return turn.with_slot(next_slot(spec, turn.phase_ms, turn.zone, turn.data, turn.free_after(now_ms)), spec)
 
 
 def replaced(owed: Owed, scene: Scene, turn: Standing, before: str, loads: Loads | None) -> Standing:
@@ -302,9 +307,9 @@ def replaced(owed: Owed, scene: Scene, turn: Standing, before: str, loads: Loads
     """
     spec = owed.spec
     turn = turn._replace(era=owed.era, priority=spec.priority)
-    earliest, old = scene.now_ms, _OLD_RULE.search(before)
+    earliest, old = turn.free_after(scene.now_ms), _OLD_RULE.search(before)
     if isinstance(spec.schedule, Every) and old is not None and turn.slot_at is not None:
-        earliest = max(scene.now_ms, turn.slot_at - int(old[1]) + spec.schedule.period_ms - 1)
+        earliest = max(earliest, turn.slot_at - int(old[1]) + spec.schedule.period_ms - 1)
     if isinstance(spec.schedule, Every) and loads is not None:
         turn = _same_order(spec.schedule, turn, loads, old)
     else:

@@ -67,7 +67,10 @@ UPDATE rota.turn AS turn SET due_at = later.due_at, waits_for = later.waits_for
 
 -- name: defer
 -- What a careful claim puts off for a catch-up, before anything was changed.
-UPDATE rota.turn AS turn SET due_at = back.due_at, slot_at = back.slot_at, caught = back.caught, waits_for = NULL
+UPDATE rota.turn AS turn SET
+       due_at = back.due_at, slot_at = back.slot_at, caught = back.caught, waits_for = NULL,
+       used_slot_at = CASE WHEN back.slot_at > turn.slot_at AND back.slot_at > {now} THEN {now}
+                           WHEN back.slot_at > turn.slot_at THEN back.slot_at - 1 ELSE turn.used_slot_at END
   FROM {rows back(id bigint, due_at bigint, slot_at bigint, caught integer)}
  WHERE turn.id = back.id AND turn.state = 'waiting'
 

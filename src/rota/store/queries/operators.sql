@@ -31,6 +31,8 @@ SELECT turn.id, turn.job, turn.roster, turn.member, turn.key, turn.standing, tur
 UPDATE rota.turn AS turn SET
        state = acts.state, due_at = acts.due_at, slot_at = acts.slot_at, manual = acts.manual, reason = acts.reason,
        caught = acts.caught, waits_for = NULL,
+       used_slot_at = CASE WHEN acts.slot_at > turn.slot_at AND turn.slot_at <= {now} THEN turn.slot_at
+                           ELSE turn.used_slot_at END,
        run = turn.run + acts.next_run,
        tries = CASE WHEN acts.next_run = 1 THEN 0 ELSE turn.tries END,
        losses = CASE WHEN acts.next_run = 1 THEN 0 ELSE turn.losses END,

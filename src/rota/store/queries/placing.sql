@@ -99,7 +99,7 @@ UPDATE rota.turn SET on_end = 1
 -- Turns with what decides their place, locked in the order of their ids.
 SELECT turn.id, turn.job, turn.member, turn.state, turn.due_at, turn.slot_at, turn.slot, turn.nth, turn.phase_ms,
        turn.pinned, turn.era, turn.on_end, turn.last_success_at, turn.stale_at, turn.priority, turn.manual,
-       member.zone, member.data, member.weight
+       turn.used_slot_at, member.zone, member.data, member.weight
   FROM {rows asked(id bigint)}
   JOIN rota.turn turn ON turn.id = asked.id
   LEFT JOIN rota.member member ON member.roster = turn.roster AND member.key = turn.member

@@ -198,16 +198,19 @@ SELECT asked.name, (SELECT count(*) FROM rota.turn turn WHERE turn.job = asked.n
 
 -- name: put_back
 -- Undoes a claim inside the transaction that made it: catch-up, cool-off. The attempt was never seen by anyone.
+-- used_slot_at: what was passed over stays so; of a slot still to come, nothing later than now is used up.
 UPDATE rota.turn AS turn SET
        state = 'waiting', worker = NULL, leased_until = NULL, tries = turn.tries - 1, attempt = turn.attempt - 1,
        start_at = CASE WHEN turn.tries = 1 AND turn.caught < 2 THEN turn.prior_start_at ELSE turn.start_at END,
-       due_at = back.due_at, slot_at = back.slot_at, caught = back.caught
+       due_at = back.due_at, slot_at = back.slot_at, caught = back.caught,
+       used_slot_at = CASE WHEN back.slot_at > turn.slot_at AND back.slot_at > {now} THEN {now}
+                           WHEN back.slot_at > turn.slot_at THEN back.slot_at - 1 ELSE turn.used_slot_at END
   FROM {rows back(id bigint, due_at bigint, slot_at bigint, caught integer)}
  WHERE turn.id = back.id AND turn.state = 'running'
 
 -- name: mark_slot
 -- A claimed turn runs for a newer slot than it waited for.
-UPDATE rota.turn AS turn SET slot_at = newer.slot_at
+UPDATE rota.turn AS turn SET slot_at = newer.slot_at, used_slot_at = newer.slot_at - 1
   FROM {rows newer(id bigint, slot_at bigint)}
  WHERE turn.id = newer.id AND turn.state = 'running'
 
@@ -219,6 +222,7 @@ UPDATE rota.turn AS turn SET
        state = ends.state, worker = NULL, leased_until = NULL, cancel = 0, manual = ends.manual, caught = ends.caught,
        due_at = CASE WHEN ends.delay_ms IS NULL THEN ends.due_at ELSE {now} + ends.delay_ms END,
        slot_at = ends.slot_at,
+       used_slot_at = CASE WHEN ends.slot_at > turn.slot_at THEN turn.slot_at ELSE turn.used_slot_at END,
        run = turn.run + ends.next_run, tries = ends.tries, losses = ends.losses, waited_ms = ends.waited_ms,
        steps = CASE WHEN ends.next_run = 1 THEN NULL ELSE turn.steps END,
        reason = ends.reason,
@@ -374,7 +378,9 @@ SELECT turn.id, turn.run, turn.attempt, turn.job, turn.roster, turn.member,
 -- A standing turn that simply succeeded waits for its next slot.
 UPDATE rota.turn AS turn SET
        state = 'waiting', worker = NULL, leased_until = NULL, cancel = 0, manual = 0, caught = 0,
-       due_at = ends.next_at, slot_at = ends.next_at, run = turn.run + 1, tries = 0, losses = 0, waited_ms = 0,
+       due_at = ends.next_at, slot_at = ends.next_at,
+       used_slot_at = CASE WHEN ends.next_at > turn.slot_at THEN turn.slot_at ELSE turn.used_slot_at END,
+       run = turn.run + 1, tries = 0, losses = 0, waited_ms = 0,
        steps = NULL, progress = NULL, reason = NULL, failing_since = NULL, error = NULL,
        last_success_at = {now}, stale_at = {now} + ends.fresh_ms
   FROM {rows ends(turn_id bigint, attempt integer, worker text, next_at bigint, fresh_ms bigint)}
@@ -391,7 +397,9 @@ WITH ends AS MATERIALIZED (
 ), done AS (
     UPDATE rota.turn AS turn SET
            state = 'waiting', worker = NULL, leased_until = NULL, cancel = 0, manual = 0, caught = 0,
-           due_at = ends.next_at, slot_at = ends.next_at, run = turn.run + 1, tries = 0, losses = 0, waited_ms = 0,
+           due_at = ends.next_at, slot_at = ends.next_at,
+           used_slot_at = CASE WHEN ends.next_at > turn.slot_at THEN turn.slot_at ELSE turn.used_slot_at END,
+           run = turn.run + 1, tries = 0, losses = 0, waited_ms = 0,
            steps = NULL, progress = NULL, reason = NULL, failing_since = NULL, error = NULL,
            last_success_at = {now}, stale_at = {now} + ends.fresh_ms
       FROM ends WHERE turn.id = ANY (ARRAY(SELECT one.turn_id FROM ends one))
