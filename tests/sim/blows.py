@@ -203,15 +203,21 @@ class Blows:
         self._world.watch.sometimes["step back" if seconds < 0 else "step forward"] += 1
         self._world.watch.sometimes["clock steps"] += 1
         self._world.watch.note("clock steps by", seconds)
-        self._world.store_clock.skew_ms += seconds * 1000
+        self._set_by(seconds * 1000)
 
     async def _leap(self, dice: Random) -> None:
-        """The store's clock is set, ahead by more than is believed at once."""
+        """The store's clock is set, ahead or back by more than is believed at once."""
         world = self._world
-        by_ms = leap_ms(world.plan) * dice.randint(1, 2)
+        by_ms = leap_ms(world.plan) * dice.choice((-2, -1, 1, 2))
         world.watch.sometimes["leap"] += 1
+        world.watch.sometimes["leap back"] += by_ms < 0
         world.watch.note("clock leaps by", by_ms)
-        world.store_clock.skew_ms += by_ms
+        self._set_by(by_ms)
+
+    def _set_by(self, by_ms: int) -> None:
+        watch = self._world.watch
+        watch.latest_ms = max(watch.latest_ms, watch.now_ms())
+        self._world.store_clock.skew_ms += by_ms
 
     async def _skew(self, dice: Random) -> None:
         """A process's own clock is wrong."""

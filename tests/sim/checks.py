@@ -98,6 +98,7 @@ class Watch:
         self._raw = connection
         self.catalog = catalog  # what the newest release declares
         self.now_ms = now_ms
+        self.latest_ms = 0  # the latest instant from which the clock was set to another
         self.checkers: list[Checker] = []
         self.commits = 0
         self.who = ""  # whose commit is being judged

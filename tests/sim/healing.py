@@ -109,6 +109,8 @@ def _look(world: "World") -> None:
     for key, turn in world.acknowledged.items():
         if turn not in watch.ends:
             where = watch.turns.get(turn)
+            if where is not None and now < (where.due_at or 0) < watch.latest_ms + LATER_S * 1000:
+                continue  # the clock was set back: it comes when that shows its instant
             watch.fail("I-2", "the one-off", key, "was acknowledged as turn", turn, "and has not ended:", where)
     for turn, job, member, done in watch.rows(_FORGOTTEN):
         leaders = (1 << len(world.catalog.jobs[job].after)) - 1

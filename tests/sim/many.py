@@ -34,6 +34,7 @@ SOMETIMES = (
         "step forward",
         "skew",
         "leap",
+        "leap back",
         "lost after a leap",
         "cap full",
         "spread",

@@ -251,7 +251,8 @@ class World:
         ended_at = self.kept.ended_at.get(turn)
         if self.watch.rows(_REQUEUED, turn):
             return True
-        return turn not in self.watch.turns and ended_at is not None and self.watch.now_ms() >= ended_at + REMEMBERED_MS
+        latest = max(self.watch.latest_ms, self.watch.now_ms())  # what the clock has shown, it has shown
+        return turn not in self.watch.turns and ended_at is not None and latest >= ended_at + REMEMBERED_MS
 
     def remembered(self) -> list[str]:
         """Keys that were acknowledged and must still be known."""
