@@ -70,19 +70,6 @@ class Checker:
     def started(self, process: Process, start: Started) -> None:
         """A handler is called."""
 
-    def link_called(self, process: Process, run: Run, place: int) -> None:
-        """A link of a chain is called; the first that is, begins the attempt."""
-        key = (run.turn, run.attempt)
-        if place in self._links[key]:
-            self.fail("links", "the link", place, "was called twice in one attempt:", run)
-        self._links[key].add(place)
-        if key not in self._starts:
-            self.returned(process, self.started(process, run))
-
-    def standing(self, job: str, roster: str | None, member: str) -> Turn | None:
-        """The turn of a member."""
-        return self.turns.get(self._standing.get((job, roster, member), 0))
-
     def returned(self, process: Process, start: Started) -> None:
         """A handler has returned, however."""
 
