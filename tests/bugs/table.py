@@ -98,13 +98,13 @@ _LOST_ANSWER = """\
             raise
 """
 _BEGIN = """\
-            self._begin(one)
-            came = await attempt.run("""
+            if self._begins(one):
+                came = await attempt.run("""
 _QUEUE_THEN_BEGIN = """\
             while sum(other.started_at is not None for other in self.running.values()) >= one.lane.places:
                 await asyncio.sleep(0.05)
-            self._begin(one)
-            came = await attempt.run("""
+            if self._begins(one):
+                came = await attempt.run("""
 _FIRST_READING = "return tuple(sorted({first_reading(wall, segments) for wall in walls}))"
 _BOTH_READINGS = (
     "return tuple(sorted({first_reading(wall, segments) for wall in walls} | {wall - offset for start, end, offset"

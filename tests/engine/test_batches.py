@@ -5,6 +5,8 @@ from datetime import timedelta
 from itertools import pairwise
 
 from rota import Batch, Fail, Member, Run, Skip, every
+from rota.clock import give_way
+from rota.engine.worker import Settings
 from tests.engine.conftest import START, Held
 from tests.engine.test_limits import seconds
 from tests.engine.virtual import World, virtual
@@ -158,3 +160,27 @@ async def test_the_pause_of_a_batch_begins_though_its_bucket_was_forgotten_meanw
     t.clock.advance("20m")
     await t.rota.tick()
     assert sorted(seen) == ["a", "b", "c", "d"]
+
+
+async def test_one_of_a_batch_whose_scope_cools_at_the_last_moment_costs_the_others_nothing(t: Held) -> None:
+    users = t.rota.roster("users")
+    calls: list[list[str]] = []
+
+    @t.rota.job(each=users, schedule=every("24h"), batch=Batch(3), scope="user:{member}")
+    async def report(members: list[Member]) -> list[object]:
+        calls.append(sorted(one.key for one in members))
+        return [None] * len(members)
+
+    await users.join_many(["a", "b", "c"])
+    for key in "abc":
+        await report.run_now(key)
+    worker = await t.rota.worker(Settings())
+    await worker._begin()
+    await worker.pump.turn_over(worker.pump.lanes[0])
+    worker.pump.scopes.note("user:b", 60_000)
+    while worker.pump.running:
+        await give_way()
+    await worker.pump.turn_over(None)
+    await worker._keeper.stop()
+    assert calls == [["a", "c"]]
+    assert sorted(await t.outcomes("member", "outcome")) == [("a", "succeeded"), ("b", "released"), ("c", "succeeded")]

@@ -1,5 +1,6 @@
 """Cool-downs: one refused call teaches the fleet, runs of the scope wait without starting, one probe opens it again."""
 
+import asyncio
 from datetime import timedelta
 from itertools import pairwise
 
@@ -7,9 +8,11 @@ import pytest
 
 from rota import Limit, Member, RateLimited, Retry, Retryable, every
 from rota.clock import give_way
+from rota.engine.scopes import CROWD, Scopes
 from rota.engine.worker import Settings
 from tests.engine.conftest import START, Held, ms
 from tests.engine.test_limits import seconds
+from tests.engine.virtual import World, virtual
 
 
 class Service:
@@ -211,3 +214,42 @@ async def test_a_crowd_under_a_limit_gets_new_places_in_line_when_the_limit_has_
     gaps = [after[0] - before[0] for before, after in pairwise(due)]
     assert len(due) >= 27
     assert gaps == [60_000] * (len(due) - 1)
+
+
+@virtual
+async def test_a_run_that_waits_for_its_instant_is_not_started_when_its_scope_was_closed_after_its_claim(
+    world: World,
+) -> None:
+    @world.rota.job
+    async def send(n: int) -> None:
+        world.seen.append(n)
+        raise RateLimited("service", after="1h")
+
+    await send.enqueue_many([0, 1])
+    worker = await world.rota.worker(Settings())
+    await worker._begin()
+    pump = worker.pump
+    await pump.turn_over(pump.lanes[0])
+    _, second = pump.running.values()
+    second.from_s = pump.store.clock.monotonic() + 0.04  # as under a limit: claimed a moment before its instant
+    await asyncio.sleep(0.01)
+    await pump.turn_over(None)
+    assert not pump.scopes.untold
+    await asyncio.sleep(0.1)
+    await pump.turn_over(None)
+    await worker._keeper.stop()
+    assert world.seen == [0]
+    assert await world.journal() == ["rate_limited", "released"]
+
+
+async def test_scopes_that_have_cooled_are_forgotten_when_there_are_too_many(m: Held) -> None:
+    store = await m.rota.opened()
+    scopes = Scopes(store)
+    for number in range(CROWD):
+        scopes.note(f"user:{number}", 1_000)
+    scopes.acknowledged(f"user:{number}" for number in range(CROWD))
+    m.clock.advance("2s")
+    for number in range(3):
+        scopes.note(f"shop:{number}", 60_000)
+    assert len(scopes._until_s) == len(scopes._half_open) == 3
+    assert scopes._told_s == {}

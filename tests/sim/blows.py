@@ -22,7 +22,11 @@ DRAIN_S = 25.0  # the grace of a drain
 GONE_S = 2.0  # after the grace (G-18)
 STEP_S = 1_800  # how far the store's clock steps at most
 SKEW_MS = 10 * 365 * 86_400_000  # a worker's clock may be wrong by any amount: ten years
+CAUGHT = 0.75  # of all leaps are at an instant at which something runs
+LOOKS = 200  # for such an instant
 BLOCK_S = 250  # below the five minutes after which a lease is let go
+
+_RUNNING = "SELECT 1 FROM rota_turn WHERE state = 'running' LIMIT 1"
 
 
 async def again(dice: Random, rate: float, happen: Callable[[], Awaitable[None]]) -> None:
@@ -209,10 +213,19 @@ class Blows:
         """The store's clock is set, ahead or back by more than is believed at once."""
         world = self._world
         by_ms = leap_ms(world.plan) * dice.choice((-2, -1, 1, 2))
+        if dice.random() < CAUGHT:
+            await self._something_runs()
         world.watch.sometimes["leap"] += 1
         world.watch.sometimes["leap back"] += by_ms < 0
         world.watch.note("clock leaps by", by_ms)
         self._set_by(by_ms)
+
+    async def _something_runs(self) -> None:
+        """Wait until a turn is running, but not for ever: a clock that leaps over a sleeping house proves little."""
+        for _ in range(LOOKS):
+            if self._world.watch.rows(_RUNNING):
+                return
+            await rest(self._world.plan.pace)
 
     def _set_by(self, by_ms: int) -> None:
         watch = self._world.watch

@@ -145,7 +145,7 @@ def _swarm(dice: Random, kinds: tuple[str, ...], low: float, high: float) -> dic
 def _leaps(seed: int, hours: float) -> dict[str, float]:
     """In one world of four the store's clock is set, a few times."""
     dice = Random(f"{seed} leaps")
-    return {"leap": _log(dice, 1 / hours, 8 / hours)} if dice.random() < 0.25 else {}
+    return {"leap": _log(dice, 3 / hours, 20 / hours)} if dice.random() < 0.25 else {}
 
 
 def _weather(dice: Random) -> Weather:

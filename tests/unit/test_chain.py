@@ -7,6 +7,7 @@ Not here: the chain in the whole engine (tests/engine/test_fallback).
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -31,12 +32,10 @@ class Cooling:
     def wait_ms(self, scope: str) -> int:
         return self.waits_ms.get(scope, 0)
 
-    async def refresh(self) -> None:
-        self.told.append(("refresh",))
-
-    async def cool(self, scope: str, after_ms: int | None, reason: str) -> None:
-        self.told.append(("cool", scope, after_ms))
-        self.waits_ms[scope] = 60_000 if after_ms is None else after_ms
+    async def cool(self, scopes: list[str], after_ms: int | None, reason: str) -> None:
+        for scope in scopes:
+            self.told.append(("cool", scope, after_ms))
+            self.waits_ms[scope] = 60_000 if after_ms is None else after_ms
 
     async def worked(self, scope: str) -> None:
         self.told.append(("worked", scope))
@@ -112,7 +111,7 @@ def test_no_link_is_called_twice_or_while_it_cools_and_the_attempt_comes_to_one_
 async def test_the_first_link_answers_at_once_and_there_is_nothing_to_tell():
     walk = Walk("yes", "no")
     assert await walk.go() == Answered(value="yes", link="a", why=None)
-    assert walk.scopes.told == [("refresh",), ("worked", "a")]
+    assert walk.scopes.told == [("worked", "a")]
 
 
 async def test_a_returned_outcome_counts_as_a_raised_one_does():
@@ -133,7 +132,7 @@ def _returning(walk, **comes):
 async def test_both_the_scope_that_the_service_named_and_the_one_that_was_declared_cool():
     walk = Walk(RateLimited("key:7", after="10s"), "yes")
     await walk.go()
-    assert walk.told("cool") == [("key:7", 10_000), ("a", 10_000)]
+    assert walk.told("cool") == [("a", 10_000), ("key:7", 10_000)]
 
 
 async def test_all_cooling_comes_to_the_soonest_without_a_call():
@@ -346,3 +345,23 @@ async def test_every_outcome_is_told_in_words():
     for came in (RateLimited("s"), Retryable(), Retryable("503"), Snooze("1m"), Skip(""), Outcome("mine")):
         walk = Walk(came, "yes", on=Exception)
         assert (await walk.go()).why == f"a: {came.reason or type(came).__name__}"
+
+
+@pytest.mark.parametrize("declared", ["a", None])
+async def test_a_scope_is_closed_for_the_next_run_of_the_process_before_the_store_has_answered(declared):
+    walk = Walk(RateLimited("key", after="10s"), "yes")
+    first, second = walk.job.spec.links
+    walk.job.spec = replace(walk.job.spec, links=(replace(first, scope=declared), second))
+    note, answered = walk.scopes.cool, asyncio.Event()
+
+    async def slow(scopes, after_ms, reason):
+        await note(scopes, after_ms, reason)
+        await answered.wait()
+
+    walk.scopes.cool = slow
+    refused = asyncio.ensure_future(walk.go())
+    await asyncio.sleep(0)
+    assert (await walk.go()).link == "b"
+    answered.set()
+    assert (await refused).link == "b"
+    assert walk.calls == ["a", "b", "b"]

@@ -83,7 +83,6 @@ class Chain:
 
     async def go(self) -> object:
         """`Answered`, or the outcome or exception that the attempt comes to."""
-        await self._scopes.refresh()
         links = self._spec.links
         for place, link in enumerate(links):
             if self._last is not None:
@@ -145,20 +144,17 @@ class Chain:
             return
         self._real = came
         if scope is not None and is_failure(came) and self._scopes.failed(scope):
-            await self._scopes.cool(
-                scope, None, f"{link.name} of {self._spec.name} failed again and again: {_said(came)}"
-            )
+            reason = f"{link.name} of {self._spec.name} failed again and again: {_said(came)}"
+            await self._scopes.cool([scope], None, reason)
 
     async def _cool(self, link: Link, scope: str | None, came: RateLimited) -> None:
         """Tell everyone at once that the service said "too often"."""
         self._waits.append((COOL_MS if came.after_ms is None else came.after_ms, came.scope))
         reason = f"{link.name} of {self._spec.name}: {came.reason}"
-        await self._scopes.cool(came.scope, came.after_ms, reason)
-        if link.scope is None:
-            if not narrow(came.scope, self._doors.values()):
-                _LEARNED[link] = came.scope
-        elif scope is not None and scope != came.scope:
-            await self._scopes.cool(scope, came.after_ms, reason)
+        if link.scope is None and not narrow(came.scope, self._doors.values()):
+            _LEARNED[link] = came.scope  # before the store is told, which may take its time
+        scopes = {came.scope} if link.scope is None or scope is None else {came.scope, scope}
+        await self._scopes.cool(sorted(scopes), came.after_ms, reason)
 
     def _came_to(self) -> Exception:
         """The last real failure; where there was none, the soonest end of all cool-downs."""

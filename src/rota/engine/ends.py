@@ -33,11 +33,10 @@ class Ends:
         return self._bounds[spec.name]
 
     def cools(self, one: Running) -> str | None:
-        """The scope that keeps a claimed run from starting, as far as this process knows."""
-        scopes = self._scopes
-        if scopes.quiet or one.probes:
+        """The scope that keeps a run that was claimed and not yet started from it, as far as this process knows."""
+        if one.probes or self._scopes.quiet(one.started_s):
             return None
-        return scopes.cools(self._scopes_of(one))
+        return self._scopes.cools(self._scopes_of(one), one.started_s)
 
     def _scopes_of(self, one: Running) -> Iterable[str]:
         learned = self._scopes.learned.get(one.claim.job, ())
@@ -45,7 +44,7 @@ class Ends:
 
     def acknowledged(self, ends: Sequence[Ending]) -> None:
         """The store has what these ends said of scopes."""
-        if not self._scopes.quiet:
+        if self._scopes.untold:
             self._scopes.acknowledged(heat.scope for end in ends if isinstance(end, End) for heat in end.heats)
 
     def of(self, one: Running, came: object) -> Ending:

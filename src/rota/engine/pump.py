@@ -13,7 +13,7 @@ Not here: when to pump (worker.py, tick.py), what an end means (settle.py).
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from rota.define.job import JobSpec
@@ -41,6 +41,7 @@ from rota.turn.records import Claim, Ending, Judged, Well
 
 AT_ONCE: Final = 64  # handlers begun between two looks at the store's line, so that it is not idle while they run
 NEVER_S: Final = float("inf")
+_CANCELLED: Final = "the handler was cancelled by something other than rota"
 STUBBORN_S: Final = 5.0  # a coroutine that swallows its cancellation is given up after this: its place is stuck
 
 
@@ -231,15 +232,10 @@ class Pump:
                 self.ends.append(end)
                 continue
             except Exception as error:  # noqa: BLE001 -- the one place: the run must end whatever it came to
-                running = Ended(self.incarnation, end.started_at, end.busy_ms, 0.0)
+                facts = Ended(self.incarnation, end.started_at, end.busy_ms, 0.0)
                 spec = self.admission.catalog.jobs[end.claim.job]
-                plain = end_of(
-                    self.admission.catalog,
-                    spec,
-                    end.claim,
-                    Lost(f"its end could not be stored ({type(error).__name__})"),
-                    running,
-                )
+                lost = Lost(f"its end could not be stored ({type(error).__name__})")
+                plain = end_of(self.admission.catalog, spec, end.claim, lost, facts)
                 settled = await self.store.write(lambda plain=plain: turns.settle([plain], self.incarnation))  # type: ignore[misc]
             await self._after_settle([end], settled)
 
@@ -319,16 +315,18 @@ class Pump:
             self._sweep_from(soonest_s)
 
     async def _attempt(self, one: Running) -> None:
-        one.begun = True
+        one.begun, came = True, None
         try:
+            if one.spec.links:
+                await self.scopes.refresh()  # a wait, so before the last look
             if one.from_s or self.store.clock.monotonic() - one.started_s > attempt.FRESH_S:
-                await self._look_again(one)
-            self._begin(one)
-            came = await attempt.run(one.spec, one.claim, self._make_run, self._places, self.scopes)
+                await self._look_again([one])
+            if self._begins(one):
+                came = await attempt.run(one.spec, one.claim, self._make_run, self._places, self.scopes)
             if isinstance(came, PauseJob):
                 await self.pause_job(one.spec, came.reason)  # before its end is written, or it would be claimed again
         except asyncio.CancelledError:
-            came = one.why or RuntimeError("the handler was cancelled by something other than rota")
+            came = one.why or RuntimeError(_CANCELLED)
         finally:
             one.lane.used -= 1
             self.stuck.discard(one)
@@ -336,59 +334,62 @@ class Pump:
         self.finish(one, word_of(came, one.why))
 
     async def _attempt_together(self, group: list[Running]) -> None:
-        """One call of the handler for a whole batch; whoever was called off meanwhile has ended by then."""
+        """One call of the handler for all of a batch that may start; whoever was called off meanwhile has ended."""
+        came: dict[Running, object] = dict.fromkeys(group, RuntimeError(_CANCELLED))
         for one in group:
             one.begun = True
         try:
-            for one in list(group):
-                await self._look_again(one)
-                self._begin(one)
-            claims = [one.claim for one in group]
-            came = await run_together(group[0].spec, claims, self._make_run, self._places)
+            await self._look_again(group)
+            begun = [one for one in group if self._begins(one)]
+            if begun:
+                claims = [one.claim for one in begun]
+                found = await run_together(begun[0].spec, claims, self._make_run, self._places)
+                came.update(zip(begun, found, strict=True))
         except asyncio.CancelledError:
-            came = [RuntimeError("the handler was cancelled by something other than rota")] * len(group)
+            pass  # each has its reason, or the common one
         finally:
             group[0].lane.used -= len(group)
             self.stirred.set()
-        for one, its in zip(group, came, strict=True):
+        for one, its in came.items():
             if isinstance(its, PauseJob):
                 await self.pause_job(one.spec, its.reason)
             self.finish(one, word_of(its, one.why))
 
-    async def _look_again(self, one: Running) -> None:
-        """Wait until it may start; then, long after its claim: the lease is ours and nothing is stopped."""
-        now_s = self.store.clock.monotonic()
-        if one.from_s > now_s:
-            await self.store.clock.sleep(one.from_s - now_s)
-            now_s = self.store.clock.monotonic()
-        if now_s - one.started_s > attempt.FRESH_S and not await self._confirmed(one):
-            one.why = Released("not started: a stop, or the lease was lost meanwhile")
-            raise asyncio.CancelledError
+    async def _look_again(self, group: Sequence[Running]) -> None:
+        """Wait until they may start; then, long after their claim: which leases are ours, and nothing is stopped."""
+        clock = self.store.clock
+        wait_s = max(one.from_s for one in group) - clock.monotonic()
+        if wait_s > 0:
+            await clock.sleep(wait_s)
+        if clock.monotonic() - min(one.started_s for one in group) > attempt.FRESH_S:
+            held = await self._still_held()
+            for one in group:
+                if held.get(one.claim.id) != one.claim.attempt:
+                    one.why = one.why or Released("not started: a stop, or the lease was lost meanwhile")
 
-    def _begin(self, one: Running) -> None:
-        """The last look before the handler: it is not lost too often, its scope does not cool."""
-        if one.claim.losses >= one.spec.max_lost:  # given back once too often, by processes that do not know it (G-8)
+    def _begins(self, one: Running) -> bool:
+        """The last look before the handler: not called off, not lost too often, its scope does not cool."""
+        if one.why is None and one.claim.losses >= one.spec.max_lost:  # given back by those who do not know it (G-8)
             one.why = Lost("given back by a process that does not know the job")
-            raise asyncio.CancelledError
-        cools = self._ends.cools(one)
-        if cools is not None:
+        if one.why is None and (cools := self._ends.cools(one)) is not None:
             one.why = Released(f"not started: {cools} is cooling down")
-            raise asyncio.CancelledError
+        if one.why is not None:
+            return False
         now_s = one.started_s = self.store.clock.monotonic()
         one.started_at = one.claim.claimed_at + int((now_s - one.seen_s) * 1000)
         if self.store.events.heard:
             tell_start(self.store, one.claim)
+        return True
 
-    async def _confirmed(self, one: Running) -> bool:
-        """Frozen between claim and start: ask the store whether the lease is still ours and nothing is stopped."""
+    async def _still_held(self) -> Mapping[int, int]:
+        """Frozen between claim and start: what the store says we hold, nothing where everything is stopped."""
         asked_s = self.store.clock.monotonic()
         try:
             held = await self.store.read(lambda: turns.held(self.incarnation))
         except StoreUnavailable:
-            return False
-        claim = one.claim
+            return {}
         fresh = self.store.clock.monotonic() - asked_s <= attempt.FRESH_S
-        return fresh and not held.stopped and held.attempts.get(claim.id) == claim.attempt
+        return held.attempts if fresh and not held.stopped else {}
 
     def _make_run(self, spec: JobSpec, claim: Claim, member: Member | None) -> Run:  # noqa: ARG002 -- the form of MakeRun
         return Run(

@@ -9,7 +9,7 @@ Not here: the rows (store/gates.py), what a claim makes of them (store/claiming.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from math import ceil
 from typing import Final
 
@@ -21,6 +21,7 @@ from rota.turn.gates import COOL_MS, PROBE_MS, Heat
 WHOLE_S: Final = 0.001  # the store counts whole milliseconds; a part of one is no reason to wait
 REFRESH_S: Final = 1.0  # how old the knowledge of the fleet's cool-downs may be where a chain asks for it
 MOST: Final = 500  # cool-downs that are read at once; who has more has other troubles
+CROWD: Final = 1_000  # so many are kept before those that have cooled are forgotten
 IN_A_ROW: Final = 5  # failures of a scope, without a success in between, that open it: a guess
 
 
@@ -32,19 +33,30 @@ class Scopes:
         self._until_s: dict[str, float] = {}
         self._half_open: set[str] = set()
         self._fresh: set[str] = set()  # scopes of which no claim knows yet that they cool
+        self._told_s: dict[str, float] = {}  # of the others: since when claims know of it
+        self._last_told_s = float("-inf")
+        self._crowd = CROWD
         self._probe_s: dict[str, float] = {}
         self._row: Counter[str] = Counter()
         self._read_s = float("-inf")
         self.learned: dict[str, set[str]] = {}  # scopes that close jobs which do not declare them
 
     @property
-    def quiet(self) -> bool:
-        """Whether claims know all that is known here: then there is nothing to ask."""
-        return not self._fresh
+    def untold(self) -> bool:
+        """Whether there are cool-downs that no claim knows of yet."""
+        return bool(self._fresh)
+
+    def quiet(self, began_s: float) -> bool:
+        """Whether a claim that began at this instant knew all that is known here: then there is nothing to ask."""
+        return not self._fresh and self._last_told_s < began_s
 
     def acknowledged(self, scopes: Iterable[str]) -> None:
-        """The store has these cool-downs now: from here on its claims decide."""
-        self._fresh.difference_update(scopes)
+        """The store has these cool-downs now: claims that begin from here on know of them."""
+        told = self._fresh.intersection(scopes)
+        if told:
+            self._last_told_s = self._store.clock.monotonic()
+            self._fresh -= told
+            self._told_s |= dict.fromkeys(told, self._last_told_s)
 
     def wait_ms(self, scope: str) -> int:
         """How long until a scope may be called, 0 for now; one caller probes for the others when it has cooled."""
@@ -61,11 +73,11 @@ class Scopes:
         self._probe_s[scope] = now_s + PROBE_MS / 1000
         return 0
 
-    def cools(self, scopes: Iterable[str]) -> str | None:
-        """The first of some scopes that cools though no claim knows of it yet."""
+    def cools(self, scopes: Iterable[str], began_s: float) -> str | None:
+        """The first of some scopes that cools though a claim that began at this instant need not know of it."""
         from_s = self._store.clock.monotonic() + WHOLE_S
-        fresh = self._fresh.intersection(scopes)
-        return next((scope for scope in sorted(fresh) if self._until_s.get(scope, 0.0) >= from_s), None)
+        cooling = sorted(scope for scope in scopes if self._until_s.get(scope, 0.0) >= from_s)
+        return next((one for one in cooling if one in self._fresh or self._told_s.get(one, 0.0) >= began_s), None)
 
     async def refresh(self) -> None:
         """Read the fleet's cool-downs, once a second at most."""
@@ -93,17 +105,20 @@ class Scopes:
         self._half_open.add(scope)
         self._fresh.add(scope)
         self._probe_s.pop(scope, None)
+        if len(self._until_s) > self._crowd:
+            self._prune(now_s)
         if job is not None:
             self.learned.setdefault(job, set()).add(scope)
 
-    async def cool(self, scope: str, after_ms: int | None, reason: str) -> None:
-        """Put a scope on cool-down for the whole fleet, now."""
-        self.note(scope, after_ms)
+    async def cool(self, scopes: Collection[str], after_ms: int | None, reason: str) -> None:
+        """Put scopes on cool-down: here at once, for the whole fleet as soon as the store has them."""
+        for scope in scopes:
+            self.note(scope, after_ms)
         try:
-            await self._store.write(lambda: gates.cool([Heat(scope, after_ms, reason)]))
+            await self._store.write(lambda: gates.cool([Heat(scope, after_ms, reason) for scope in scopes]))
         except StoreUnavailable:
             return  # it holds here, and whoever asks next learns it anew
-        self.acknowledged([scope])
+        self.acknowledged(scopes)
 
     async def worked(self, scope: str) -> None:
         """A call came through: a scope that had cooled works again, for everyone."""
@@ -140,8 +155,15 @@ class Scopes:
         for scope in scopes:
             self._forget(scope)
 
+    def _prune(self, now_s: float) -> None:
+        """Forget what has cooled and was never called again, such as the scope of a member that left."""
+        for scope in [one for one, until_s in self._until_s.items() if until_s < now_s and one not in self._fresh]:
+            self._forget(scope)
+        self._crowd = max(CROWD, 2 * len(self._until_s))
+
     def _forget(self, scope: str) -> None:
         self._fresh.discard(scope)
         self._half_open.discard(scope)
+        self._told_s.pop(scope, None)
         self._until_s.pop(scope, None)
         self._probe_s.pop(scope, None)
