@@ -48,7 +48,7 @@ class Scopes:
 
     def quiet(self, began_s: float) -> bool:
         """Whether a claim that began at this instant knew all that is known here: then there is nothing to ask."""
-        return not self._fresh and self._last_told_s < began_s
+        return not self._fresh and self._last_told_s <= began_s
 
     def acknowledged(self, scopes: Iterable[str]) -> None:
         """The store has these cool-downs now: claims that begin from here on know of them."""
@@ -77,7 +77,7 @@ class Scopes:
         """The first of some scopes that cools though a claim that began at this instant need not know of it."""
         from_s = self._store.clock.monotonic() + WHOLE_S
         cooling = sorted(scope for scope in scopes if self._until_s.get(scope, 0.0) >= from_s)
-        return next((one for one in cooling if one in self._fresh or self._told_s.get(one, 0.0) >= began_s), None)
+        return next((one for one in cooling if one in self._fresh or self._told_s.get(one, 0.0) > began_s), None)
 
     async def refresh(self) -> None:
         """Read the fleet's cool-downs, once a second at most."""
