@@ -17,7 +17,7 @@ from typing import Any
 
 from rota.define.job import JobSpec
 from rota.define.policy import Limit
-from tests.sim.checks import Checker, Watch
+from tests.sim.checks import DELETE, Checker, Watch
 from tests.sim.loop import Process
 from tests.sim.records import FINAL, Line, Turn
 
@@ -26,6 +26,7 @@ FORGOTTEN_MS = 72_000_000  # a scope is forgotten a day after it was last writte
 ROUNDED_MS = 1.0  # instants are whole milliseconds
 _MEMBER = "SELECT data, owner FROM rota_member WHERE roster = ? AND key = ?"
 _BUCKET = "SELECT scope, tat_ns, rate FROM rota_bucket WHERE rowid = ?"
+_KEPT = "SELECT 1 FROM rota_bucket WHERE scope = ?"
 _LEARNED = "SELECT job FROM rota_gate WHERE scope = ?"
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -109,6 +110,7 @@ class _Scope:
     """A scope that was refused: until when it cools, and who is on the way to see whether it works again."""
 
     until: int
+    cooled: bool = False  # a probe went out: from then on it does not cool, though the clock be set back
     probes: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
@@ -121,6 +123,19 @@ class Cools(Checker):
         self._scopes: dict[str, _Scope] = {}
         self._learned: dict[str, set[str]] = defaultdict(set)  # by job: scopes it did not declare
         self._until: dict[str, int] = {}  # until when a scope cooled last: later it is forgotten
+        self._swept = False
+
+    def touched(self, kind: int, table: str, row: int) -> None:
+        self._swept |= kind == DELETE and table == "rota_bucket"
+
+    def committed(self, lines: Sequence[Line]) -> None:
+        """What was forgotten in its time stays so when the clock is set back after that."""
+        if self._swept:
+            now, self._swept = self.watch.now_ms(), False
+            over = [name for name, scope in self._scopes.items() if now > scope.until + FORGOTTEN_MS]
+            for name in over:
+                if not self.watch.rows(_KEPT, name):
+                    del self._scopes[name]
 
     def refused(self, turn: int, attempt: int, scope: str, after_ms: int) -> None:
         """A handler raises RateLimited."""
@@ -146,11 +161,12 @@ class Cools(Checker):
             if now > scope.until + FORGOTTEN_MS:
                 del self._scopes[name]
                 continue
-            if now < scope.until:
+            if now < scope.until and not scope.cooled:
                 self.watch.fail("I-15", "started while", name, "cools for another", scope.until - now, "ms:", new)
             if scope.probes and now < max(scope.probes.values()) + PROBE_MS:
                 self.watch.fail("I-15", "a second probe of", name, "beside", scope.probes, "now", now, new)
             self.watch.sometimes["probe"] += 1
+            scope.cooled = True
             scope.probes[new.id, new.attempt] = now
 
     def ended(self, old: Turn, new: Turn | None, line: Line) -> None:
@@ -172,7 +188,7 @@ class Cools(Checker):
         known = self._scopes.get(name)
         if known is None:
             known = self._scopes[name] = _Scope(until)
-        known.until = max(known.until, until)
+        known.until, known.cooled = until if known.cooled else max(known.until, until), False
         spec = self.watch.spec(turn.job)
         if self.watch.now_ms() > self._until.get(name, 0) + FORGOTTEN_MS:
             known = {row[0] for row in self.watch.rows(_LEARNED, name)}
