@@ -157,7 +157,7 @@ class Scopes:
 
     def _prune(self, now_s: float) -> None:
         """Forget what has cooled and was never called again, such as the scope of a member that left."""
-        for scope in [one for one, until_s in self._until_s.items() if until_s < now_s and one not in self._fresh]:
+        for scope in [one for one, until_s in self._until_s.items() if until_s < now_s]:
             self._forget(scope)
         self._crowd = max(CROWD, 2 * len(self._until_s))
 

@@ -101,6 +101,7 @@ class Postgres:
         self._listener: asyncio.Task[None] | None = None
         self._notified_at = -NOTIFY_S
         self._notify_later: asyncio.Task[None] | None = None
+        self._notifying: set[asyncio.Task[None]] = set()
         self._beside: _Beside | None = None
 
     async def _connect(self) -> "asyncpg.Connection[Any]":
@@ -329,6 +330,8 @@ class Postgres:
         if self._clock.held or self._notify_later is not None:
             return
         self._notify_later = asyncio.get_running_loop().create_task(self._notify())
+        self._notifying.add(self._notify_later)
+        self._notify_later.add_done_callback(self._notifying.discard)
 
     async def _notify(self) -> None:
         wait = self._notified_at + NOTIFY_S - self._clock.monotonic()
@@ -342,11 +345,10 @@ class Postgres:
 
     async def close(self) -> None:
         """Close every connection."""
-        for task in (self._listener, self._notify_later):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        tasks = [*self._notifying] if self._listener is None else [self._listener, *self._notifying]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._listener = self._notify_later = None
         if self._beside is not None:
             await asyncio.to_thread(self._beside.close)
@@ -370,6 +372,7 @@ class _Pool:
     def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
         self._connect = connect
         self._idle: list[Any] = []
+        self._closed = False
         self._places = asyncio.Semaphore(POOL)
 
     @contextlib.asynccontextmanager
@@ -395,13 +398,14 @@ class _Pool:
         return None
 
     def _give_back(self, connection: Any) -> None:
-        if connection.is_closed() or connection.is_in_transaction():
+        if self._closed or connection.is_closed() or connection.is_in_transaction():
             connection.terminate()
         else:
             self._idle.append(connection)
 
     async def close(self) -> None:
         """Close what is idle; what is in use closes itself when it comes back."""
+        self._closed = True
         idle, self._idle = self._idle, []
         for connection in idle:
             with contextlib.suppress(*_AWAY):
