@@ -163,18 +163,30 @@ def recorded(deed: Deed, count: int, detail: Mapping[str, Any] | None = None) ->
     yield Call("audit", {**deed._asdict(), "count": count, "detail": text})
 
 
-def find(which: Which) -> Op[list[Standing]]:
-    """The turns asked for, locked."""
+def find(which: Which, rules: Rules | None = None) -> Op[list[Standing]]:
+    """The turns asked for, locked; with `rules` those that follow them are locked too, all in one order."""
     if which.turn is not None:
-        ids: Sequence[Row] = [(which.turn,)]
+        rows: Sequence[Row] = [(which.turn,)]
     elif which.member is not None:
-        ids = yield from query("turns_of", roster=which.roster, member=which.member, job=which.job)
+        rows = yield from query("turns_of", roster=which.roster, member=which.member, job=which.job)
     else:
-        ids = yield from query("turn_alone", job=which.job)
-    found = yield from locked([row[0] for row in ids])
+        rows = yield from query("turn_alone", job=which.job)
+    ids = {row[0] for row in rows}
+    following = (yield from _followers(which, rules)) if rules is not None else []
+    found = [turn for turn in (yield from locked([*ids, *following])) if turn.id in ids]
     if which.run is not None:
         found = [turn for turn in found if turn.run == which.run]
     return found
+
+
+def _followers(which: Which, rules: Rules) -> Op[list[int]]:
+    """The turns that follow those asked for, as far as they are not asked for themselves."""
+    leaders = [(which.job, which.roster, which.member)]
+    if which.turn is not None:
+        leaders = [(row[1], row[2], row[3]) for row in (yield from query("turns_by_id", [(which.turn,)]))]
+    led = {(one, *whose) for job, *whose in leaders if job is not None for one, _, _ in rules.followers(job)}
+    found = (yield Call("followers", {}, sorted(led, key=str))) if led else []
+    return [row[3] for row in found if row[3] is not None]
 
 
 def locked(ids: Sequence[int]) -> Op[list[Standing]]:
@@ -268,7 +280,7 @@ def unhold(which: Which, rules: Rules, deed: Deed) -> Op[Acted]:
 
 def cancel(which: Which, rules: Rules, deed: Deed) -> Op[Acted]:
     """End runs that have not started; those that run are wished to stop. A one-off goes and its key is freed."""
-    found = yield from find(which)
+    found = yield from find(which, rules)
     running = [turn for turn in found if turn.state == "running"]
     idle = [turn for turn in found if turn.state == "held" or (turn.state == "waiting" and turn.due_at is not None)]
     changes: list[Change] = []

@@ -43,8 +43,11 @@ UPDATE rota.turn SET state = 'waiting', worker = NULL, leased_until = NULL, loss
 -- name: move_leases
 -- Before a beat: a worker that beats an hour and more after its lease lives, so it was the clock that leapt, or time
 -- itself (a suspended machine): the last instants of what it runs move on by as much. What it claimed since gets too
--- much, which costs nothing while it beats; too little would take from it what lives.
-UPDATE rota.turn AS turn SET leased_until = turn.leased_until + ({now} - worker.beat_at)
-  FROM rota.worker worker
- WHERE worker.incarnation = :worker AND worker.lease_until < {now} - 3600000
-   AND turn.worker = :worker AND turn.state = 'running'
+-- much, which costs nothing while it beats; too little would take from it what lives. Locked in the order of ids.
+UPDATE rota.turn AS turn SET leased_until = turn.leased_until + mine.by_ms
+  FROM (SELECT turn.id, {now} - worker.beat_at AS by_ms
+          FROM rota.worker worker JOIN rota.turn turn ON turn.worker = worker.incarnation AND turn.state = 'running'
+         WHERE worker.incarnation = :worker AND worker.lease_until < {now} - 3600000
+         ORDER BY turn.id
+         {lock of turn}) AS mine
+ WHERE turn.id = mine.id AND turn.worker = :worker AND turn.state = 'running'

@@ -46,10 +46,13 @@ DELETE FROM rota.lease WHERE name = :name AND holder = :holder
 -- PostgreSQL: extend the lease and say what is held, in one statement; a row with id -1 says that the worker is known.
 -- The first part is `move_leases`.
 WITH moved AS (
-    UPDATE rota.turn AS turn SET leased_until = turn.leased_until + ({now} - worker.beat_at)
-      FROM rota.worker worker
-     WHERE worker.incarnation = :worker AND worker.lease_until < {now} - 3600000
-       AND turn.worker = :worker AND turn.state = 'running'
+    UPDATE rota.turn AS turn SET leased_until = turn.leased_until + mine.by_ms
+      FROM (SELECT turn.id, {now} - worker.beat_at AS by_ms
+              FROM rota.worker worker JOIN rota.turn turn ON turn.worker = worker.incarnation AND turn.state = 'running'
+             WHERE worker.incarnation = :worker AND worker.lease_until < {now} - 3600000
+             ORDER BY turn.id
+             {lock of turn}) AS mine
+     WHERE turn.id = mine.id AND turn.worker = :worker AND turn.state = 'running'
 ), beaten AS (
     UPDATE rota.worker SET beat_at = {now}, lease_until = {now} + CAST(:lease_ms AS bigint),
            running = CAST(:running AS integer), note = CAST(:note AS text)
