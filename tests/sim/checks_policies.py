@@ -60,6 +60,7 @@ class Limits(Checker):
         self._used_ms: dict[str, float] = {}  # by key: up to when its rate is used up
         self._asked: dict[tuple[str, str], list[tuple[Limit, int]]] = defaultdict(list)
         self._touched: list[int] = []
+        self._swept = False
 
     def claimed(self, who: str, old: Turn, new: Turn) -> None:
         limits = self.watch.spec(new.job).limits
@@ -78,10 +79,16 @@ class Limits(Checker):
         self._asked[process.name, key].append((limit, n))
 
     def touched(self, kind: int, table: str, row: int) -> None:
+        self._swept |= kind == DELETE and table == "rota_bucket"
         if table == "rota_bucket" and self._asked:
             self._touched.append(row)
 
     def committed(self, lines: Sequence[Line]) -> None:
+        if self._swept:  # what is not used is forgotten, and stays so when the clock is set back after that
+            now, self._swept = self.watch.now_ms(), False
+            for key in [key for key, used in self._used_ms.items() if used <= now]:
+                if not self.watch.rows(_KEPT, key):
+                    del self._used_ms[key]
         touched, self._touched = self._touched, []
         for row in touched:
             for key, used_ns, _ in self.watch.rows(_BUCKET, row):
