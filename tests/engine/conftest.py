@@ -72,19 +72,19 @@ def instant(value: int) -> datetime:
 @pytest.fixture
 async def t(store_url: str) -> AsyncIterator[Held]:
     """An application on each store."""
-    async for held in _held(store_url):
+    async for held in held_on(store_url, ManualClock(START)):
         yield held
 
 
 @pytest.fixture
 async def m() -> AsyncIterator[Held]:
     """An application in memory, for what does not depend on the store."""
-    async for held in _held("sqlite:///:memory:"):
+    async for held in held_on("sqlite:///:memory:", ManualClock(START)):
         yield held
 
 
-async def _held(url: str) -> AsyncIterator[Held]:
-    clock = ManualClock(START)
+async def held_on(url: str, clock: ManualClock) -> AsyncIterator[Held]:
+    """An application on a store with this clock, closed at the end."""
     rota = Rota(url, clock=clock)
     yield Held(rota, clock)
     await rota.close()

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from rota import Rota
 from rota.clock import give_way
 from rota.engine.chores import PLAIN_LEASE_MS, Chores
 from rota.engine.doubts import Doubts, StoreTime
@@ -20,7 +19,7 @@ from rota.engine.worker import Worker
 from rota.store.port import query
 from rota.store.reaping import Doubted
 from rota.testing import ManualClock
-from tests.engine.conftest import START, Held
+from tests.engine.conftest import START, Held, held_on
 from tests.engine.test_tick import call
 from tests.engine.virtual import World, virtual
 
@@ -63,10 +62,8 @@ class LeapingClock(ManualClock):
 @pytest.fixture
 async def t(store_url: str) -> AsyncIterator[Held]:
     """An application on each store, whose clock can be set."""
-    clock = LeapingClock()
-    rota = Rota(store_url, clock=clock)
-    yield Held(rota, clock)
-    await rota.close()
+    async for held in held_on(store_url, LeapingClock()):
+        yield held
 
 
 async def _running(t: Held, worker: str = "w1") -> Identity:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rota import CatchUp, Limit, Member, Retry, Retryable, Rota, Run, cron, daily
-from tests.engine.conftest import Held
+from tests.engine.conftest import Held, held_on
 from tests.engine.test_leaps import HOUR_MS, LeapingClock
 
 SLOT = datetime(2026, 1, 2, 9, tzinfo=UTC)
@@ -24,10 +24,8 @@ BACK_MS = -12 * HOUR_MS
 @pytest.fixture
 async def t(store_url: str) -> AsyncIterator[Held]:
     """An application on each store, whose clock can be set."""
-    clock = LeapingClock()
-    rota = Rota(store_url, clock=clock)
-    yield Held(rota, clock)
-    await rota.close()
+    async for held in held_on(store_url, LeapingClock()):
+        yield held
 
 
 class Digest:
